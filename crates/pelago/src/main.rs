@@ -1,0 +1,2 @@
+//! Pelago.
+fn main() {}

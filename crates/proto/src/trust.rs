@@ -1,0 +1,91 @@
+//! What the protocol needs from certificates and keys, as a trait.
+//!
+//! Certificates, signatures and the wall clock live outside this crate: the runtime judges real X.509 with them, the
+//! simulator stands in something cheap of the same size.
+
+use crate::identity::{Label, NodeId, Role};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What a valid certificate says about its holder. Only an implementation of [`Trust`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// Hash of the public key.
+    pub id: NodeId,
+    /// Ed25519 key that signs the holder's claims.
+    pub public_key: [u8; 32],
+    /// Node name, unique within its datacenter.
+    pub name: Label,
+    /// The datacenter whose authority issued the certificate.
+    pub datacenter: Label,
+    /// Zone within the datacenter.
+    pub zone: Label,
+    /// Rack within the zone.
+    pub rack: Label,
+    /// What the holder may do.
+    pub role: Role,
+    /// Serial number, chosen by the authority: rankings use it because holders cannot.
+    pub serial: Arc<[u8]>,
+    /// First second of validity, Unix time.
+    pub not_before: u64,
+    /// Last second of validity, Unix time.
+    pub not_after: u64,
+    /// First 16 bytes of SHA-256 over the certificate (DER).
+    pub cert_hash: [u8; 16],
+}
+
+/// Why a certificate or a signature was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refusal(
+    /// Stable label, also used in metrics: `expired`, `revoked`, `unknown_issuer`, ….
+    pub &'static str,
+);
+
+impl Refusal {
+    /// The issuer is not known here (yet): its authority may still be learnt.
+    pub const UNKNOWN_ISSUER: Self = Self("unknown_issuer");
+}
+
+/// One datacenter's certificate authority with its newest revocation list, both DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The datacenter it issues for.
+    pub datacenter: Label,
+    /// Certificate.
+    pub certificate: Arc<[u8]>,
+    /// Revocation list.
+    pub crl: Arc<[u8]>,
+    /// Number of that list.
+    pub crl_number: u64,
+}
+
+/// Judges certificates and signatures, and signs for this node.
+pub trait Trust: Send + Sync {
+    /// The federation's name, part of everything that is signed.
+    fn trust_domain(&self) -> &str;
+
+    /// Judges a leaf certificate (DER) completely: chain, names, lifetime, revocation.
+    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal>;
+
+    /// Whether `signature` over `message` was made with `key`. About 31 µs when real.
+    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
+
+    /// Signs with this node's own key.
+    fn sign(&self, message: &[u8]) -> [u8; 64];
+
+    /// This node's own leaf certificate (DER), judged. Changes when it is renewed.
+    fn own(&self) -> (Arc<[u8]>, Certified);
+
+    /// All datacenter authorities known, by datacenter.
+    fn authorities(&self) -> Vec<Authority>;
+
+    /// Learns a datacenter authority and its list, after checking both against the root; `true` if that was news.
+    fn admit_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<bool, Refusal>;
+
+    /// Seconds since 1970 for comparing with certificates' ends, and nothing else.
+    fn unix_time(&self) -> u64;
+
+    /// Fresh random bytes for this boot's LAN key; returns the X25519 public key that records publish.
+    fn lan_public_key(&self) -> [u8; 32];
+}
