@@ -19,8 +19,11 @@
 //! | [`election`], [`catalog`], [`sampler`] | who sits in the WAN pool, what is known of others, whom to talk to |
 //! | [`wire`], [`cbor`] | frames and the strict decoder |
 
+pub mod cbor;
+pub mod claim;
 pub mod federation;
 pub mod identity;
 pub mod time;
 pub mod trust;
 pub mod view;
+pub mod wire;

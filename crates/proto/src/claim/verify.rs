@@ -1,0 +1,126 @@
+//! The only place where belief is made: [`Verified`] cannot be built outside this file.
+
+use super::{Body, Claim, to_be_signed};
+use crate::{
+    identity::Role,
+    trust::{Certified, Trust},
+};
+use std::{ops::Deref, sync::Arc};
+use thiserror::Error;
+
+/// A claim whose signature and authorship were checked, with the certificate that vouches for its signer.
+#[derive(Clone, Debug)]
+pub struct Verified<T> {
+    claim: T,
+    signer: Arc<Certified>,
+}
+
+impl<T> Verified<T> {
+    /// What the signer's certificate says.
+    pub fn signer(&self) -> &Arc<Certified> {
+        &self.signer
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.claim
+    }
+}
+
+impl Verified<Claim> {
+    /// Own claims are believed because this node made them.
+    pub(super) fn own(claim: Claim, own: Certified) -> Self {
+        Self { claim, signer: Arc::new(own) }
+    }
+}
+
+/// Why a claim was not believed. Always the fault of its sender or signer; nothing was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The certificate belongs to somebody else.
+    #[error("certificate of another node")]
+    Signer,
+    /// The signature does not fit.
+    #[error("bad signature")]
+    Signature,
+    /// A record names another certificate than the one at hand.
+    #[error("record names another certificate")]
+    CertificateHash,
+    /// A record's name differs from the certificate's.
+    #[error("name differs from the certificate")]
+    Name,
+    /// A record's location differs from the certificate's.
+    #[error("location differs from the certificate")]
+    Location,
+    /// A record's datacenter differs from the certificate's.
+    #[error("datacenter differs from the certificate")]
+    Datacenter,
+    /// A record's role differs from the certificate's, or the signer's role may not say this.
+    #[error("role does not allow this")]
+    Role,
+    /// A record beyond its size.
+    #[error("too large")]
+    Size,
+}
+
+impl Refused {
+    /// Stable label for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Signer => "claim_signer",
+            Self::Signature => "claim_signature",
+            Self::CertificateHash => "claim_certificate",
+            Self::Name => "claim_name",
+            Self::Location => "claim_location",
+            Self::Datacenter => "claim_datacenter",
+            Self::Role => "claim_role",
+            Self::Size => "claim_size",
+        }
+    }
+}
+
+/// Checks a claim against its signer's certificate: cheap comparisons first, the signature last.
+///
+/// That an accuser belongs to the accused's datacenter, or an operator to the removed node's, depends on what the receiver
+/// knows of the subject and is checked where claims are merged.
+pub fn verify(trust: &dyn Trust, claim: Claim, signer: &Arc<Certified>) -> Result<Verified<Claim>, Refused> {
+    if claim.signer != signer.id {
+        return Err(Refused::Signer);
+    }
+    let may = match &claim.body {
+        Body::Head(_) => signer.role == Role::Server,
+        Body::Removal(_) => signer.role == Role::Operator,
+        Body::Record(_) | Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) => signer.role != Role::Operator,
+    };
+    if !may {
+        return Err(Refused::Role);
+    }
+    if let Body::Record(record) = &claim.body {
+        if claim.bytes().len() > super::MAX_RECORD {
+            return Err(Refused::Size);
+        }
+        if record.cert_hash != signer.cert_hash {
+            return Err(Refused::CertificateHash);
+        }
+        if record.name != signer.name {
+            return Err(Refused::Name);
+        }
+        if record.location.datacenter != signer.datacenter {
+            return Err(Refused::Datacenter);
+        }
+        if record.location.zone != signer.zone || record.location.rack != signer.rack {
+            return Err(Refused::Location);
+        }
+        // Only servers have a WAN address or a seat.
+        let server = signer.role == Role::Server;
+        if record.role != signer.role || (!server && (record.seat || record.wan.is_some())) {
+            return Err(Refused::Role);
+        }
+    }
+    let message = to_be_signed(trust.trust_domain(), claim.body.kind(), &claim.signer, claim.payload());
+    let fits = claim.signature().is_some_and(|signature| trust.verify(&signer.public_key, &message, signature));
+    if fits { Ok(Verified { claim, signer: Arc::clone(signer) }) } else { Err(Refused::Signature) }
+}

@@ -1,0 +1,498 @@
+//! Frames: what travels in datagrams and over streams. Claims ride inside as the bytes their signers made.
+//!
+//! Every message starts with the protocol version; a message of another version is a counted drop. Numbers are append-only.
+
+use crate::{
+    cbor::{self, Malformed},
+    identity::{Label, NodeId},
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use std::{sync::Arc, time::Duration};
+
+/// The protocol version in every message.
+pub const VERSION: u8 = 1;
+
+/// Largest datagram payload before sealing: 1,200 bytes less the seal.
+pub const MAX_DATAGRAM: usize = 1_140;
+
+/// Largest datagram payload beside an introduction (record and leaf in clear).
+pub const MAX_INTRODUCED: usize = 380;
+
+/// A claim on its way, with its signer's leaf certificate where the receiver may not have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// COSE_Sign1 bytes.
+    pub claim: Arc<[u8]>,
+    /// Leaf certificate, DER.
+    pub leaf: Option<Arc<[u8]>>,
+}
+
+impl Item {
+    /// Bytes it takes in a frame, an upper bound.
+    pub fn size(&self) -> usize {
+        1 + 3 + self.claim.len() + self.leaf.as_ref().map_or(1, |l| 3 + l.len())
+    }
+}
+
+/// Everything that is said about one member, for joins and repair.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Bundle {
+    /// Its record, alive and leave claims, and the accusations against it.
+    pub claims: Vec<Arc<[u8]>>,
+    /// Leaf certificate that its record names.
+    pub leaf: Arc<[u8]>,
+    /// A removal of it, with the operator's leaf.
+    pub removal: Option<Item>,
+    /// How long it has been dead or left.
+    pub age: Duration,
+}
+
+/// A roster head with what the relay knows of its age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadItem {
+    /// The head and its signer's leaf, if the receiver may need it.
+    pub item: Item,
+    /// How long ago it was received from its signer.
+    pub age: Duration,
+    /// Whether the sender had it from the signer itself.
+    pub direct: bool,
+}
+
+/// One datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// "Are you there?" Answered by an ack with the same number.
+    Ping {
+        /// Echoed.
+        number: u64,
+        /// The sender is one of the receiver's observers: the answer says how well they are spaced.
+        watch: bool,
+        /// The sender's set hash of the receiver's pool.
+        digest: u64,
+        /// News.
+        news: Vec<Item>,
+    },
+    /// The answer.
+    Ack {
+        /// The ping's.
+        number: u64,
+        /// Milliseconds from the last observer's ping to this one, and from the sender's previous ping to the next
+        /// observer's: equal when observers are evenly spaced.
+        spacing: Option<(u32, u32)>,
+        /// The sender's set hash.
+        digest: u64,
+        /// News.
+        news: Vec<Item>,
+    },
+    /// "Ask it for me."
+    PingReq {
+        /// Echoed.
+        number: u64,
+        /// Whom to ping.
+        target: NodeId,
+        /// How long the answer is of use.
+        within: Duration,
+    },
+    /// A relay's answer to [`Frame::PingReq`]: whether the target answered.
+    Relayed {
+        /// The request's.
+        number: u64,
+        /// False: a nack; the relay is well, the target silent.
+        answered: bool,
+    },
+    /// News, pushed.
+    News {
+        /// Claims.
+        news: Vec<Item>,
+    },
+    /// Roster heads.
+    Heads {
+        /// Newest first.
+        heads: Vec<HeadItem>,
+    },
+}
+
+/// A question over a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A ping where datagrams fail. Brings what is held against the receiver.
+    Probe {
+        /// Claims about the receiver.
+        news: Vec<Item>,
+    },
+    /// A page of a roster, by id; the first page also tells what is known of the asker itself.
+    Pull {
+        /// Whose roster.
+        datacenter: Label,
+        /// Ids after this one; `None` for the first page.
+        after: Option<NodeId>,
+    },
+    /// A contact that heals: both sides show their records and what they hold against each other.
+    Introduce {
+        /// The asker.
+        me: Bundle,
+        /// What the asker knows about the asked.
+        you: Option<Bundle>,
+        /// The asker's set hash.
+        digest: u64,
+    },
+    /// Set hashes of the asker's roster by id prefix.
+    Compare {
+        /// Whose roster.
+        datacenter: Label,
+        /// Length of the prefix in bits.
+        bits: u8,
+        /// One hash per prefix, `1 << bits` of them.
+        buckets: Vec<u64>,
+    },
+    /// Claims for claims.
+    Exchange {
+        /// Whose roster.
+        datacenter: Label,
+        /// Members that the asker wants to know about.
+        want: Vec<NodeId>,
+        /// What the asker tells.
+        give: Vec<Bundle>,
+    },
+    /// What a standby server asks a seat holder: heads of all datacenters.
+    Heads,
+    /// Seat holders of every datacenter known, and authorities newer than these.
+    Seats {
+        /// Datacenters whose authority the asker has, with the revocation list's number.
+        known: Vec<(Label, u64)>,
+    },
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Ask::Probe`].
+    Here {
+        /// The answerer's own newest claims.
+        news: Vec<Item>,
+    },
+    /// To [`Ask::Pull`].
+    Page {
+        /// Members.
+        bundles: Vec<Bundle>,
+        /// Where to go on, if there is more.
+        next: Option<NodeId>,
+        /// What is known about the asker.
+        you: Option<Bundle>,
+    },
+    /// To [`Ask::Pull`] when too many ask: others who could answer, as members' bundles.
+    Busy {
+        /// When to come back.
+        after: Duration,
+        /// Whom to ask instead.
+        referrals: Vec<Bundle>,
+    },
+    /// To [`Ask::Introduce`].
+    Met {
+        /// The answerer.
+        me: Bundle,
+        /// What the answerer knows about the asker.
+        you: Option<Bundle>,
+        /// The answerer's set hash.
+        digest: u64,
+    },
+    /// To [`Ask::Compare`]: the answerer's entries in every prefix that differs, as (id, entry hash).
+    Differences {
+        /// Entries.
+        entries: Vec<(NodeId, u64)>,
+        /// The prefixes they cover, by number.
+        buckets: Vec<u32>,
+    },
+    /// To [`Ask::Exchange`].
+    Given {
+        /// What was wanted.
+        bundles: Vec<Bundle>,
+    },
+    /// To [`Ask::Heads`].
+    Heads {
+        /// Of all datacenters.
+        heads: Vec<HeadItem>,
+    },
+    /// To [`Ask::Seats`].
+    Seats {
+        /// Seat holders.
+        bundles: Vec<Bundle>,
+        /// Authorities: certificate and revocation list, DER.
+        authorities: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+    },
+}
+
+type Bytes8 = ByteArray<8>;
+type Bytes16 = ByteArray<16>;
+type ItemWire = (ByteBuf, Option<ByteBuf>);
+type BundleWire = (Vec<ByteBuf>, ByteBuf, Option<ItemWire>, u64);
+type HeadWire = (ByteBuf, Option<ByteBuf>, u64, bool);
+
+fn item_out(item: &Item) -> ItemWire {
+    (ByteBuf::from(item.claim.to_vec()), item.leaf.as_ref().map(|l| ByteBuf::from(l.to_vec())))
+}
+fn item_in((claim, leaf): ItemWire) -> Item {
+    Item { claim: claim.into_vec().into(), leaf: leaf.map(|l| l.into_vec().into()) }
+}
+fn items_out(items: &[Item]) -> Vec<ItemWire> {
+    items.iter().map(item_out).collect()
+}
+fn items_in(items: Vec<ItemWire>) -> Vec<Item> {
+    items.into_iter().map(item_in).collect()
+}
+fn bundle_out(b: &Bundle) -> BundleWire {
+    (
+        b.claims.iter().map(|c| ByteBuf::from(c.to_vec())).collect(),
+        ByteBuf::from(b.leaf.to_vec()),
+        b.removal.as_ref().map(item_out),
+        millis(b.age),
+    )
+}
+fn bundle_in((claims, leaf, removal, age): BundleWire) -> Bundle {
+    Bundle {
+        claims: claims.into_iter().map(|c| c.into_vec().into()).collect(),
+        leaf: leaf.into_vec().into(),
+        removal: removal.map(item_in),
+        age: Duration::from_millis(age),
+    }
+}
+fn bundles_out(bundles: &[Bundle]) -> Vec<BundleWire> {
+    bundles.iter().map(bundle_out).collect()
+}
+fn bundles_in(bundles: Vec<BundleWire>) -> Vec<Bundle> {
+    bundles.into_iter().map(bundle_in).collect()
+}
+fn heads_out(heads: &[HeadItem]) -> Vec<HeadWire> {
+    let wire = |h: &HeadItem| {
+        let (claim, leaf) = item_out(&h.item);
+        (claim, leaf, millis(h.age), h.direct)
+    };
+    heads.iter().map(wire).collect()
+}
+fn heads_in(heads: Vec<HeadWire>) -> Vec<HeadItem> {
+    let item = |(claim, leaf, age, direct)| HeadItem {
+        item: item_in((claim, leaf)),
+        age: Duration::from_millis(age),
+        direct,
+    };
+    heads.into_iter().map(item).collect()
+}
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+fn hash(bytes: Bytes8) -> u64 {
+    u64::from_be_bytes(bytes.into_array())
+}
+fn bytes(hash: u64) -> Bytes8 {
+    ByteArray::new(hash.to_be_bytes())
+}
+fn id_out(id: &NodeId) -> Bytes16 {
+    ByteArray::new(id.0)
+}
+fn id_in(id: Bytes16) -> NodeId {
+    NodeId(id.into_array())
+}
+
+/// A message body behind version and type.
+type Envelope<T> = (u8, u8, T);
+
+fn pack<T: Serialize>(kind: u8, body: T) -> Vec<u8> {
+    cbor::encode::<Envelope<T>>(&(VERSION, kind, body))
+}
+
+fn unpack<T: for<'de> Deserialize<'de> + Serialize>(bytes: &[u8]) -> Result<T, Malformed> {
+    cbor::decode::<Envelope<T>>(bytes).map(|(_, _, body)| body)
+}
+
+/// The type of a message of our version. Both are small integers in fixed places.
+fn kind(bytes: &[u8], limit: usize) -> Result<u8, Malformed> {
+    if bytes.len() > limit {
+        return Err(Malformed::Limit);
+    }
+    match bytes {
+        [0x83, VERSION, kind, ..] => Ok(*kind),
+        _ => Err(Malformed::Shape),
+    }
+}
+
+impl Frame {
+    /// The frame's name, for counting.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ping { .. } => "ping",
+            Self::Ack { .. } => "ack",
+            Self::PingReq { .. } => "ping_req",
+            Self::Relayed { .. } => "relayed",
+            Self::News { .. } => "news",
+            Self::Heads { .. } => "heads",
+        }
+    }
+
+    /// Writes the frame.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Ping { number, watch, digest, news } => {
+                pack(1, (*number, *watch, bytes(*digest), items_out(news)))
+            }
+            Self::Ack { number, spacing, digest, news } => {
+                pack(2, (*number, *spacing, bytes(*digest), items_out(news)))
+            }
+            Self::PingReq { number, target, within } => pack(3, (*number, id_out(target), millis(*within))),
+            Self::Relayed { number, answered } => pack(4, (*number, *answered)),
+            Self::News { news } => pack(5, items_out(news)),
+            Self::Heads { heads } => pack(6, heads_out(heads)),
+        }
+    }
+
+    /// Reads a frame; everything must be consumed.
+    pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
+        match kind(input, MAX_DATAGRAM + 64)? {
+            1 => {
+                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<ItemWire>) = unpack(input)?;
+                Ok(Self::Ping { number, watch, digest: hash(digest), news: items_in(news) })
+            }
+            2 => {
+                let (number, spacing, digest, news): (u64, Option<(u32, u32)>, Bytes8, Vec<ItemWire>) =
+                    unpack(input)?;
+                Ok(Self::Ack { number, spacing, digest: hash(digest), news: items_in(news) })
+            }
+            3 => {
+                let (number, target, within): (u64, Bytes16, u64) = unpack(input)?;
+                Ok(Self::PingReq { number, target: id_in(target), within: Duration::from_millis(within) })
+            }
+            4 => {
+                let (number, answered) = unpack(input)?;
+                Ok(Self::Relayed { number, answered })
+            }
+            5 => Ok(Self::News { news: items_in(unpack(input)?) }),
+            6 => Ok(Self::Heads { heads: heads_in(unpack(input)?) }),
+            _ => Err(Malformed::Shape),
+        }
+    }
+}
+
+impl Ask {
+    /// Writes the question.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Probe { news } => pack(1, items_out(news)),
+            Self::Pull { datacenter, after } => pack(2, (datacenter, after.as_ref().map(id_out))),
+            Self::Introduce { me, you, digest } => {
+                pack(3, (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)))
+            }
+            Self::Compare { datacenter, bits, buckets } => {
+                let buckets: Vec<u8> = buckets.iter().flat_map(|b| b.to_be_bytes()).collect();
+                pack(4, (datacenter, *bits, ByteBuf::from(buckets)))
+            }
+            Self::Exchange { datacenter, want, give } => {
+                let want: Vec<Bytes16> = want.iter().map(id_out).collect();
+                pack(5, (datacenter, want, bundles_out(give)))
+            }
+            Self::Heads => pack(6, ()),
+            Self::Seats { known } => pack(7, known),
+        }
+    }
+
+    /// Reads a question.
+    pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
+        match kind(input, crate::federation::MAX_MESSAGE)? {
+            1 => Ok(Self::Probe { news: items_in(unpack(input)?) }),
+            2 => {
+                let (datacenter, after): (Label, Option<Bytes16>) = unpack(input)?;
+                Ok(Self::Pull { datacenter, after: after.map(id_in) })
+            }
+            3 => {
+                let (me, you, digest): (BundleWire, Option<BundleWire>, Bytes8) = unpack(input)?;
+                Ok(Self::Introduce { me: bundle_in(me), you: you.map(bundle_in), digest: hash(digest) })
+            }
+            4 => {
+                let (datacenter, bits, buckets): (Label, u8, ByteBuf) = unpack(input)?;
+                let (chunks, rest) = buckets.as_chunks::<8>();
+                if bits > 12 || !rest.is_empty() || chunks.len() != 1 << bits {
+                    return Err(Malformed::Shape);
+                }
+                let buckets = chunks.iter().map(|c| u64::from_be_bytes(*c)).collect();
+                Ok(Self::Compare { datacenter, bits, buckets })
+            }
+            5 => {
+                let (datacenter, want, give): (Label, Vec<Bytes16>, Vec<BundleWire>) = unpack(input)?;
+                Ok(Self::Exchange {
+                    datacenter,
+                    want: want.into_iter().map(id_in).collect(),
+                    give: bundles_in(give),
+                })
+            }
+            6 => unpack::<()>(input).map(|()| Self::Heads),
+            7 => Ok(Self::Seats { known: unpack(input)? }),
+            _ => Err(Malformed::Shape),
+        }
+    }
+}
+
+impl Reply {
+    /// Writes the answer.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Here { news } => pack(1, items_out(news)),
+            Self::Page { bundles, next, you } => {
+                pack(2, (bundles_out(bundles), next.as_ref().map(id_out), you.as_ref().map(bundle_out)))
+            }
+            Self::Busy { after, referrals } => pack(3, (millis(*after), bundles_out(referrals))),
+            Self::Met { me, you, digest } => {
+                pack(4, (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)))
+            }
+            Self::Differences { entries, buckets } => {
+                let entries: Vec<(Bytes16, Bytes8)> =
+                    entries.iter().map(|(id, h)| (id_out(id), bytes(*h))).collect();
+                pack(5, (entries, buckets))
+            }
+            Self::Given { bundles } => pack(6, bundles_out(bundles)),
+            Self::Heads { heads } => pack(7, heads_out(heads)),
+            Self::Seats { bundles, authorities } => {
+                let authorities: Vec<(ByteBuf, ByteBuf)> = authorities
+                    .iter()
+                    .map(|(ca, crl)| (ByteBuf::from(ca.to_vec()), ByteBuf::from(crl.to_vec())))
+                    .collect();
+                pack(8, (bundles_out(bundles), authorities))
+            }
+        }
+    }
+
+    /// Reads an answer.
+    pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
+        match kind(input, crate::federation::MAX_MESSAGE)? {
+            1 => Ok(Self::Here { news: items_in(unpack(input)?) }),
+            2 => {
+                let (bundles, next, you): (Vec<BundleWire>, Option<Bytes16>, Option<BundleWire>) = unpack(input)?;
+                Ok(Self::Page { bundles: bundles_in(bundles), next: next.map(id_in), you: you.map(bundle_in) })
+            }
+            3 => {
+                let (after, referrals) = unpack(input)?;
+                Ok(Self::Busy { after: Duration::from_millis(after), referrals: bundles_in(referrals) })
+            }
+            4 => {
+                let (me, you, digest): (BundleWire, Option<BundleWire>, Bytes8) = unpack(input)?;
+                Ok(Self::Met { me: bundle_in(me), you: you.map(bundle_in), digest: hash(digest) })
+            }
+            5 => {
+                let (entries, buckets): (Vec<(Bytes16, Bytes8)>, Vec<u32>) = unpack(input)?;
+                let entries = entries.into_iter().map(|(id, h)| (id_in(id), hash(h))).collect();
+                Ok(Self::Differences { entries, buckets })
+            }
+            6 => Ok(Self::Given { bundles: bundles_in(unpack(input)?) }),
+            7 => Ok(Self::Heads { heads: heads_in(unpack(input)?) }),
+            8 => {
+                let (bundles, authorities): (Vec<BundleWire>, Vec<(ByteBuf, ByteBuf)>) = unpack(input)?;
+                Ok(Self::Seats {
+                    bundles: bundles_in(bundles),
+                    authorities: authorities
+                        .into_iter()
+                        .map(|(ca, crl)| (ca.into_vec().into(), crl.into_vec().into()))
+                        .collect(),
+                })
+            }
+            _ => Err(Malformed::Shape),
+        }
+    }
+}
