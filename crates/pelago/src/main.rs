@@ -1,2 +1,6 @@
 //! Pelago.
+mod config;
+mod logging;
+mod model;
+mod pki;
 fn main() {}
