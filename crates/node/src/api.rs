@@ -207,5 +207,8 @@ pub struct Sample {
 
 /// How a datacenter looks in one line, for `Missing` and status.
 pub fn is_fresh(reachability: Reachability) -> bool {
-    matches!(reachability, Reachability::Local | Reachability::Reachable | Reachability::Degraded)
+    matches!(
+        reachability,
+        Reachability::Local | Reachability::Reachable | Reachability::Degraded
+    )
 }

@@ -6,7 +6,18 @@ pub mod api;
 pub mod config;
 pub mod fault;
 
-use api::{Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope, Snapshot};
+mod admit;
+mod clock;
+mod count;
+mod seal;
+mod socket;
+mod store;
+mod window;
+
+use api::{
+    Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
+    Snapshot,
+};
 use config::Config;
 use pelago_proto::view::Evidence;
 use std::sync::Arc;
