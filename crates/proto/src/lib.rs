@@ -19,10 +19,16 @@
 //! | [`election`], [`catalog`], [`sampler`] | who sits in the WAN pool, what is known of others, whom to talk to |
 //! | [`wire`], [`cbor`] | frames and the strict decoder |
 
+pub mod catalog;
 pub mod cbor;
 pub mod claim;
+pub mod election;
 pub mod federation;
 pub mod identity;
+pub mod limit;
+pub mod pool;
+pub mod roster;
+pub mod sampler;
 pub mod time;
 pub mod trust;
 pub mod view;

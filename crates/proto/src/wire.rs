@@ -161,6 +161,8 @@ pub enum Ask {
     Seats {
         /// Datacenters whose authority the asker has, with the revocation list's number.
         known: Vec<(Label, u64)>,
+        /// The seat holders of the asker's own datacenter.
+        mine: Vec<Bundle>,
     },
 }
 
@@ -390,7 +392,7 @@ impl Ask {
                 pack(5, (datacenter, want, bundles_out(give)))
             }
             Self::Heads => pack(6, ()),
-            Self::Seats { known } => pack(7, known),
+            Self::Seats { known, mine } => pack(7, (known, bundles_out(mine))),
         }
     }
 
@@ -424,7 +426,10 @@ impl Ask {
                 })
             }
             6 => unpack::<()>(input).map(|()| Self::Heads),
-            7 => Ok(Self::Seats { known: unpack(input)? }),
+            7 => {
+                let (known, mine): (Vec<(Label, u64)>, Vec<BundleWire>) = unpack(input)?;
+                Ok(Self::Seats { known, mine: bundles_in(mine) })
+            }
             _ => Err(Malformed::Shape),
         }
     }

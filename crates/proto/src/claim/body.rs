@@ -36,7 +36,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// A node about itself.
-    Record(Box<Record>),
+    Record(std::sync::Arc<Record>),
     /// A node refuting.
     Alive(Alive),
     /// A node going.
@@ -249,7 +249,7 @@ impl Body {
     pub(super) fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         // The claim type is the first element, after the array head.
         match payload.get(1) {
-            Some(1) => Ok(Self::Record(Box::new(record_from(cbor::decode(payload)?)?))),
+            Some(1) => Ok(Self::Record(std::sync::Arc::new(record_from(cbor::decode(payload)?)?))),
             Some(2) => {
                 let (_, boot, seq, record): AliveWire = cbor::decode(payload)?;
                 Ok(Self::Alive(Alive { incarnation: incarnation(boot, seq)?, record: record.into_array() }))

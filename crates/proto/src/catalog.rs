@@ -1,0 +1,168 @@
+//! What a server knows of every datacenter: rosters as their members signed them, heads as their servers signed them.
+//!
+//! A lying server can withhold; disagreeing heads show it. It cannot invent: members sign for themselves.
+
+use crate::{
+    claim::{Body, Claim, Head, Verified},
+    identity::{Label, NodeId},
+    pool::Repair,
+    roster::Roster,
+    time::Time,
+    view::Reachability,
+    wire::{HeadItem, Item},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+/// Most datacenters known.
+pub const MAX_DATACENTERS: usize = 64;
+/// A datacenter with nothing newer is `unreachable`.
+pub const STALE: Duration = Duration::from_secs(10);
+/// A head is re-signed at least this often.
+pub const RESIGN: Duration = Duration::from_secs(2);
+/// Signers whose heads are kept per datacenter.
+const SIGNERS: usize = 16;
+/// Recent digests kept per datacenter, all signers together.
+const RECENT: usize = 64;
+/// A second signature counts as an attestation this long.
+const ATTESTED_FOR: Duration = Duration::from_secs(30);
+/// So many of a signer's last digests count.
+const ATTESTED_DIGESTS: usize = 16;
+
+/// The newest head of one signer.
+#[derive(Clone, Debug)]
+pub struct HeldHead {
+    claim: Verified<Claim>,
+    head: Head,
+    /// When it was made, on our clock: receipt less the age it had then.
+    made: Time,
+    /// Last time that a head came from the signer itself (or, by our own seats' word, to one of them).
+    direct: Option<Time>,
+}
+
+/// One datacenter.
+#[derive(Debug)]
+pub struct Known {
+    /// Its members.
+    pub roster: Roster,
+    /// Differences with peers' views of it.
+    pub repair: Repair,
+    heads: BTreeMap<NodeId, HeldHead>,
+    recent: VecDeque<(Time, NodeId, u64)>,
+    /// Shown last, so that changes become events.
+    pub shown: Option<Reachability>,
+}
+
+impl Known {
+    /// A datacenter nobody has said anything about yet.
+    pub fn new(datacenter: Label) -> Self {
+        Self {
+            roster: Roster::new(datacenter),
+            repair: Repair::default(),
+            heads: BTreeMap::new(),
+            recent: VecDeque::new(),
+            shown: None,
+        }
+    }
+
+    /// Whether a head is newer than what we hold of its signer.
+    pub fn is_newer(&self, claim: &Claim) -> bool {
+        self.heads.get(&claim.signer).is_none_or(|held| claim.incarnation() > Some(held.head.incarnation))
+    }
+
+    /// A head that we hold already came again: it may have come more directly.
+    pub fn seen_again(&mut self, claim: &Claim, age: Duration, direct: bool, now: Time) {
+        if let Some(held) = self.heads.get_mut(&claim.signer)
+            && held.claim.bytes() == claim.bytes()
+        {
+            held.made = held.made.max(now - age);
+            if direct {
+                held.direct = Some(held.direct.map_or(now - age, |at| at.max(now - age)));
+            }
+        }
+    }
+
+    /// Takes a verified head in.
+    pub fn merge_head(&mut self, claim: &Verified<Claim>, age: Duration, direct: bool, now: Time) -> bool {
+        let Body::Head(head) = &claim.body else { return false };
+        if claim.signer().datacenter != *self.roster.datacenter() || !self.is_newer(claim) {
+            return false;
+        }
+        let made = now - age;
+        if self.heads.len() >= SIGNERS && !self.heads.contains_key(&claim.signer) {
+            let oldest = self.heads.iter().min_by_key(|(_, h)| h.made).map(|(id, _)| *id);
+            oldest.map(|id| self.heads.remove(&id));
+        }
+        let before = self.heads.get(&claim.signer).and_then(|h| h.direct);
+        let direct = if direct { Some(made) } else { before };
+        self.heads.insert(claim.signer, HeldHead { claim: claim.clone(), head: head.clone(), made, direct });
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((made, claim.signer, head.digest));
+        true
+    }
+
+    /// Age of the newest head.
+    pub fn age(&self, now: Time) -> Option<Duration> {
+        self.heads.values().map(|h| now.since(h.made)).min()
+    }
+
+    /// How the datacenter can be reached, going by its heads.
+    pub fn reachability(&self, now: Time) -> Reachability {
+        let direct = self.heads.values().filter_map(|h| h.direct).max();
+        if direct.is_some_and(|at| now.since(at) < STALE) {
+            Reachability::Reachable
+        } else if self.age(now).is_some_and(|age| age < STALE) {
+            Reachability::Degraded
+        } else {
+            Reachability::Unreachable
+        }
+    }
+
+    /// Whether two servers lately signed the same: one of a signer's last 16 digests, by another, within 30 s.
+    pub fn attested(&self, now: Time) -> bool {
+        let fresh = || self.recent.iter().filter(|(made, ..)| now.since(*made) < ATTESTED_FOR);
+        let Some((_, newest, _)) = fresh().next_back() else { return false };
+        let theirs: Vec<u64> = fresh()
+            .rev()
+            .filter(|(_, signer, _)| signer == newest)
+            .take(ATTESTED_DIGESTS)
+            .map(|(_, _, digest)| *digest)
+            .collect();
+        fresh().any(|(_, signer, digest)| signer != newest && theirs.contains(digest))
+    }
+
+    /// The newest head, for passing on.
+    pub fn newest(&self, now: Time) -> Option<HeadItem> {
+        let held = self.heads.values().max_by_key(|h| h.made)?;
+        Some(held.item(now))
+    }
+
+    /// Newest heads first, at most `count`, for passing on.
+    pub fn heads(&self, count: usize, now: Time) -> Vec<HeadItem> {
+        let mut held: Vec<_> = self.heads.values().collect();
+        held.sort_by_key(|h| std::cmp::Reverse(h.made));
+        held.into_iter().take(count).map(|h| h.item(now)).collect()
+    }
+
+    /// The head we hold of one signer.
+    pub fn head_of(&self, signer: &NodeId, now: Time) -> Option<HeadItem> {
+        self.heads.get(signer).map(|h| h.item(now))
+    }
+
+    /// When our own last head was made, and what it said.
+    pub fn last_of(&self, signer: &NodeId) -> Option<(Time, u64)> {
+        self.heads.get(signer).map(|h| (h.made, h.head.digest))
+    }
+}
+
+impl HeldHead {
+    fn item(&self, now: Time) -> HeadItem {
+        let item = Item { claim: std::sync::Arc::clone(self.claim.bytes()), leaf: None };
+        let direct = self.direct.is_some_and(|at| now.since(at) < STALE);
+        HeadItem { item, age: now.since(self.made), direct }
+    }
+}

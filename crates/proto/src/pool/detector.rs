@@ -1,0 +1,630 @@
+//! From a missed answer to an accusation: SWIM's probe, sharpened.
+//!
+//! ```text
+//! ping ─ no answer ─→ second ping, fresh connected socket ─ no answer ─→ relays in other racks + a stream ─ nothing ─→ accuse
+//!                          │ refused                                                                        (suspect)
+//!                          └→ third, another socket ─ refused ─→ accuse at once, fourth to the stream port ─ refused
+//!                                                                 └─ 50 ms without refutation ─→ accuse: port closed
+//! suspect: its observers ping it at once, count their own silence, and at its floor ping once more and accuse for good
+//! ```
+//!
+//! Only answers to pings count as signs of life, and only those received directly (or through a relay asked just now): late
+//! hearsay masks deaths. Before anything is signed, a sample of others must have answered: else the fault may be ours.
+
+use super::{Action, Pool, Profile, Route, Standing, observers::Target, spacing};
+use crate::{
+    federation::ProbeId,
+    identity::NodeId,
+    roster::{Digests, k},
+    time::{Deadline, Time},
+};
+use rand::{Rng, RngExt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Closed-port accusations wait this long for a refutation.
+const CLOSED_GRACE: Duration = Duration::from_millis(50);
+/// Observers beyond the k-th sign one step later each, if no verdict stands by then.
+const RANK_STEP: Duration = Duration::from_millis(40);
+/// Pause between two attempts to sign for good.
+const AGAIN: Duration = Duration::from_millis(500);
+/// A first contact's stream may take this long before its silence counts.
+const FIRST_CONTACT: Duration = Duration::from_secs(2);
+/// Most unanswered pings remembered.
+const PENDING: usize = 4_096;
+/// An answer later than this is of no use.
+const FORGET: Duration = Duration::from_secs(5);
+/// Members asked whether we are the ones cut off.
+const SAMPLE: usize = 8;
+/// A sample this young is not drawn again.
+const SAMPLE_FRESH: Duration = Duration::from_millis(150);
+
+#[derive(Debug)]
+enum Stage {
+    First,
+    Second,
+    Last,
+}
+
+#[derive(Debug)]
+struct Probe {
+    started: Time,
+    stage: Stage,
+    deadline: Time,
+    /// Relays that were asked and have not answered at all.
+    nacks: u8,
+    /// A stream was opened and has neither answered nor failed.
+    stream: bool,
+}
+
+#[derive(Debug)]
+struct Signed {
+    silent: Duration,
+    closed: bool,
+    quorate: bool,
+}
+
+#[derive(Debug)]
+struct Watch {
+    target: Target,
+    next: Time,
+    probe: Option<Probe>,
+    /// First unanswered ping.
+    silent_since: Option<Time>,
+    /// When it was accused, by us or others.
+    suspected: Option<Time>,
+    /// When the last ping before signing for good must have been answered.
+    last_try: Option<Time>,
+    /// No new attempt to sign before this.
+    rest: Time,
+    signed: Option<Signed>,
+    /// Refusals in a row, of fresh sockets: 3 complete the proof.
+    refusals: u8,
+    /// WAN: the link is known to be down.
+    down: bool,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Watch,
+    Sample,
+    Random,
+    /// For somebody else: (who, its number, nack at).
+    Relay(NodeId, u64, Time),
+    /// We asked a relay.
+    Asked,
+}
+
+#[derive(Debug)]
+struct Pending {
+    to: NodeId,
+    sent: Time,
+    purpose: Purpose,
+}
+
+#[derive(Debug, Default)]
+struct Sample {
+    drawn: Option<Time>,
+    asked: usize,
+    answered: BTreeSet<NodeId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Detector {
+    watches: BTreeMap<NodeId, Watch>,
+    pending: BTreeMap<u64, Pending>,
+    next_number: u64,
+    sample: Sample,
+    /// Everybody in random order: the fallback while views differ.
+    shuffled: Vec<NodeId>,
+    next_random: Time,
+    /// Relays that owe a nack.
+    next_nack: Time,
+}
+
+impl Detector {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            watches: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_number: 0,
+            sample: Sample::default(),
+            shuffled: Vec::new(),
+            next_random: now,
+            next_nack: Time::NEVER,
+        }
+    }
+
+    /// Sets whom to watch. What is known about those who stay is kept.
+    pub(super) fn watch(&mut self, targets: &[Target], profile: &Profile, rng: &mut impl Rng, now: Time) {
+        let mut old = std::mem::take(&mut self.watches);
+        for target in targets {
+            let interval = profile.probe_interval * u32::try_from(target.observers.max(1)).unwrap_or(1);
+            let watch = match old.remove(&target.id) {
+                Some(mut watch) => {
+                    watch.target = *target;
+                    watch.next = watch.next.min(now + interval);
+                    watch
+                }
+                None => Watch {
+                    target: *target,
+                    next: now + interval.mul_f64(rng.random_range(0.0..1.0)),
+                    probe: None,
+                    silent_since: None,
+                    suspected: None,
+                    last_try: None,
+                    rest: now,
+                    signed: None,
+                    refusals: 0,
+                    down: false,
+                },
+            };
+            self.watches.insert(target.id, watch);
+        }
+    }
+
+    /// It signed a newer incarnation: whatever was held against it is void.
+    pub(super) fn cleared(&mut self, id: &NodeId, now: Time) {
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.silent_since = None;
+            watch.suspected = None;
+            watch.last_try = None;
+            watch.signed = None;
+            watch.refusals = 0;
+            watch.rest = now;
+            watch.probe = None;
+        }
+    }
+
+    fn number(&mut self, to: NodeId, purpose: Purpose, now: Time) -> u64 {
+        self.next_number += 1;
+        if self.pending.len() >= PENDING {
+            self.pending.pop_first();
+        }
+        self.pending.insert(self.next_number, Pending { to, sent: now, purpose });
+        self.next_number
+    }
+
+    pub(super) fn relay(&mut self, asker: NodeId, number: u64, target: NodeId, until: Time, now: Time) -> u64 {
+        self.next_nack = self.next_nack.min(until);
+        self.number(target, Purpose::Relay(asker, number, until), now)
+    }
+
+    pub(super) fn sample_answered(&self) -> bool {
+        self.sample.drawn.is_some() && 2 * self.sample.answered.len() >= self.sample.asked
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        let mut first = Deadline { at: self.next_nack, why: "nack" };
+        for watch in self.watches.values() {
+            first = first.min(watch.deadline());
+        }
+        first.min(Deadline { at: self.next_random, why: "random probe" })
+    }
+}
+
+impl Watch {
+    fn deadline(&self) -> Deadline {
+        let mut first = match &self.probe {
+            Some(probe) => Deadline { at: probe.deadline, why: "probe timeout" },
+            None => Deadline { at: self.next, why: "probe" },
+        };
+        if let Some(at) = self.last_try {
+            first = first.min(Deadline { at, why: "sign for good" });
+        } else if let Some(at) = self.floor_due() {
+            first = first.min(Deadline { at, why: "silence floor" });
+        }
+        if let Some(at) = self.closed_due() {
+            first = first.min(Deadline { at, why: "closed port" });
+        }
+        first
+    }
+
+    /// When to try once more and sign; the floor itself is stored in `rest` once silence began.
+    fn floor_due(&self) -> Option<Time> {
+        (self.suspected.is_some() && self.silent_since.is_some()).then_some(self.rest)
+    }
+
+    fn closed_due(&self) -> Option<Time> {
+        let due = self.refusals >= 3 && !self.signed.as_ref().is_some_and(|s| s.closed && s.quorate);
+        self.suspected.filter(|_| due).map(|at| (at + CLOSED_GRACE).max(self.closed_rest()))
+    }
+
+    /// A closed-port accusation that was not quorate is tried again, not at once.
+    fn closed_rest(&self) -> Time {
+        if self.signed.as_ref().is_some_and(|s| s.closed) { self.rest } else { Time::default() }
+    }
+
+    fn fell_silent(&mut self, at: Time, floor: Duration, n: usize) {
+        if self.silent_since.is_none() {
+            self.silent_since = Some(at);
+            let late = u32::try_from((self.target.rank + 1).saturating_sub(k(n))).unwrap_or(0);
+            self.rest = at + floor + RANK_STEP * late;
+        }
+    }
+
+    fn answered(&mut self) {
+        self.silent_since = None;
+        self.last_try = None;
+        self.refusals = 0;
+        self.down = false;
+    }
+}
+
+impl Pool {
+    /// Calls what is due. `digests` are the pool's own, for the pings that leave.
+    pub fn tick(&mut self, digests: &Digests, now: Time) {
+        self.rebuild_ring(now);
+        let watched: Vec<NodeId> = self.detector.watches.keys().copied().collect();
+        for id in watched {
+            self.tick_watch(&id, digests, now);
+        }
+        self.tick_nacks(now);
+        self.tick_random(digests, now);
+        self.detector.pending.retain(|_, p| now.since(p.sent) < FORGET);
+    }
+
+    /// Our own loop was late: what looked like silence of others may have been ours. Start over.
+    pub fn was_late(&mut self, now: Time) {
+        self.tally.late += 1;
+        self.health.failed(1);
+        self.detector.pending.clear();
+        self.detector.sample = Sample::default();
+        for watch in self.detector.watches.values_mut() {
+            watch.probe = None;
+            watch.answered();
+            watch.next = now + self.profile.probe_interval.mul_f64(self.rng.random_range(0.0..1.0));
+        }
+    }
+
+    fn tick_watch(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+        let Some(peer) = self.peers.get(id) else { return };
+        let (floor, standing, incarnation) = (peer.contact.floor, peer.contact.standing, peer.contact.incarnation);
+        let patience = self.patience(id);
+        let n = self.sampler.len() + 1;
+        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+
+        if watch.closed_due().is_some_and(|at| at <= now) {
+            let silent = now.since(watch.silent_since.unwrap_or(now));
+            let quorate = self.quorate();
+            self.sign(*id, silent, true, quorate, now);
+        }
+        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        if let Some(at) = watch.last_try {
+            if at <= now {
+                watch.last_try = None;
+                watch.rest = now + AGAIN;
+                let silent = now.since(watch.silent_since.unwrap_or(now));
+                let quorate = self.quorate();
+                // One that is not quorate has nothing to add to an accusation beyond the floor.
+                if standing != Standing::Dead && (quorate || standing != Standing::Unreachable) {
+                    self.sign(*id, silent, false, quorate, now);
+                }
+            }
+        } else if watch.floor_due().is_some_and(|at| at <= now) {
+            let done = watch.signed.as_ref().is_some_and(|s| s.quorate && (s.closed || s.silent >= floor));
+            if done || standing == Standing::Dead {
+                watch.rest = now + AGAIN;
+            } else {
+                watch.last_try = Some(now + patience);
+                self.ping_watched(id, true, digests, now);
+                self.ask_sample(id, digests, now);
+            }
+        }
+
+        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        match &mut watch.probe {
+            None if watch.next <= now => {
+                self.tally.probes += 1;
+                let suspected = watch.suspected.is_some();
+                let fresh = suspected && watch.refusals < 3;
+                watch.probe = Some(Probe {
+                    started: now,
+                    stage: Stage::First,
+                    deadline: now + patience,
+                    nacks: 0,
+                    stream: false,
+                });
+                self.ping_watched(id, fresh, digests, now);
+            }
+            Some(probe) if probe.deadline <= now => match probe.stage {
+                Stage::First => {
+                    self.tally.misses += 1;
+                    let started = probe.started;
+                    if watch.suspected.is_some() || watch.down {
+                        watch.fell_silent(started, floor, n);
+                        self.end_probe(id, now);
+                    } else {
+                        probe.stage = Stage::Second;
+                        probe.deadline = now + patience;
+                        watch.fell_silent(started, floor, n);
+                        self.ping_watched(id, self.profile.accuses, digests, now);
+                    }
+                }
+                Stage::Second if self.profile.accuses => self.last_chance(id, digests, now),
+                Stage::Second => {
+                    watch.down = true;
+                    self.actions.push_back(Action::Link { to: *id, up: false });
+                    self.end_probe(id, now);
+                }
+                Stage::Last => {
+                    let first_contact = !self.peers.get(id).is_some_and(|p| p.introduced);
+                    if first_contact && probe.stream && now.since(probe.started) < FIRST_CONTACT {
+                        probe.deadline = now + patience;
+                        return;
+                    }
+                    self.tally.failures += 1;
+                    let (missed, since) = (probe.nacks, now.since(watch.silent_since.unwrap_or(probe.started)));
+                    // Relays that nacked prove that we are well; those that kept silent say the fault may be ours.
+                    self.health.failed(missed.min(1));
+                    self.end_probe(id, now);
+                    let quorate = self.quorate();
+                    let unsigned = self
+                        .detector
+                        .watches
+                        .get(id)
+                        .is_some_and(|w| w.signed.is_none() && w.suspected.is_none());
+                    if unsigned {
+                        let _ = incarnation;
+                        self.sign(*id, since, false, quorate, now);
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// Asks for an accusation to be signed, once per strength.
+    fn sign(&mut self, id: NodeId, silent: Duration, closed: bool, quorate: bool, now: Time) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(&id) else { return };
+        watch.suspected.get_or_insert(now);
+        if closed {
+            watch.rest = watch.rest.max(now + AGAIN);
+        }
+        watch.signed = Some(Signed { silent, closed, quorate });
+        self.actions.push_back(Action::Accuse {
+            accused: id,
+            incarnation: peer.contact.incarnation,
+            silent,
+            closed,
+            quorate,
+        });
+    }
+
+    /// The time to wait for one answer from a peer.
+    fn patience(&self, id: &NodeId) -> Duration {
+        let [least, most, unknown] = self.profile.patience;
+        let patience = self.peers.get(id).map_or(unknown, |p| p.rtt.timeout(least, most, unknown));
+        self.health.stretch(patience)
+    }
+
+    fn end_probe(&mut self, id: &NodeId, now: Time) {
+        let interval = self.profile.probe_interval;
+        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        let Some(probe) = watch.probe.take() else { return };
+        // A suspect is pinged every interval by each of its observers; everybody else takes turns.
+        let turns = if watch.suspected.is_some() { 1 } else { watch.target.observers.max(1) };
+        let step = self.health.stretch(interval * u32::try_from(turns).unwrap_or(1));
+        watch.next = (probe.started + step).max(now);
+    }
+
+    fn ping_watched(&mut self, id: &NodeId, fresh: bool, digests: &Digests, now: Time) {
+        let number = self.detector.number(*id, Purpose::Watch, now);
+        let route = if fresh { Route::Fresh(ProbeId(number)) } else { Route::Main };
+        self.send_ping(*id, number, true, route, digests);
+    }
+
+    /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
+    fn last_chance(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+        let last_chance = self.health.stretch(self.profile.last_chance);
+        let deadline = now + last_chance;
+        let relays = self.relays(id);
+        for relay in &relays {
+            let number = self.detector.number(*id, Purpose::Asked, now);
+            let frame = crate::wire::Frame::PingReq { number, target: *id, within: last_chance };
+            self.send(*relay, frame);
+        }
+        if let Some(probe) = self.detector.watches.get_mut(id).and_then(|w| w.probe.as_mut()) {
+            probe.stage = Stage::Last;
+            probe.deadline = deadline;
+            probe.nacks = u8::try_from(relays.len()).unwrap_or(u8::MAX);
+            probe.stream = true;
+        }
+        self.actions.push_back(Action::Stream { to: *id, within: FIRST_CONTACT });
+        self.ask_sample(id, digests, now);
+    }
+
+    /// Up to k relays out of different failure domains: one in the target's rack, one in its zone, one elsewhere.
+    fn relays(&mut self, id: &NodeId) -> Vec<NodeId> {
+        let Some(target) = self.peers.get(id) else { return Vec::new() };
+        let place = target.contact.place.clone();
+        let wanted = k(self.sampler.len() + 1).max(2);
+        let drawn = self.draw(4 * wanted, |p| p.contact.id != *id && p.contact.standing == Standing::Alive);
+        let mut chosen: Vec<NodeId> = Vec::new();
+        for near in [super::super::sampler::Nearness::Rack, super::super::sampler::Nearness::Zone, super::super::sampler::Nearness::Far] {
+            let fits = |p: &&NodeId| {
+                self.peers.get(*p).is_some_and(|p| place.nearness(&p.contact.place) == near)
+            };
+            chosen.extend(drawn.iter().find(fits));
+        }
+        for other in drawn {
+            if chosen.len() < wanted && !chosen.contains(&other) {
+                chosen.push(other);
+            }
+        }
+        chosen
+    }
+
+    /// Pings a sample of others, unless that was done just now.
+    fn ask_sample(&mut self, except: &NodeId, digests: &Digests, now: Time) {
+        if self.detector.sample.drawn.is_some_and(|at| now.since(at) < SAMPLE_FRESH) {
+            return;
+        }
+        let drawn = self.draw(SAMPLE, |p| p.contact.id != *except);
+        self.detector.sample = Sample { drawn: Some(now), asked: drawn.len(), answered: BTreeSet::new() };
+        for id in drawn {
+            let number = self.detector.number(id, Purpose::Sample, now);
+            self.send_ping(id, number, false, Route::Main, digests);
+        }
+    }
+
+    /// An ack came in.
+    pub fn handle_ack(&mut self, from: NodeId, number: u64, spacing: Option<(u32, u32)>, now: Time) {
+        match self.detector.pending.remove(&number) {
+            Some(pending) if pending.to == from => {
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.rtt.update(now.since(pending.sent));
+                }
+                match pending.purpose {
+                    Purpose::Relay(asker, number, _) => {
+                        self.send(asker, crate::wire::Frame::Relayed { number, answered: true });
+                    }
+                    Purpose::Sample => {
+                        self.detector.sample.answered.insert(from);
+                    }
+                    Purpose::Watch | Purpose::Random | Purpose::Asked => {}
+                }
+                self.alive(&from, spacing, now);
+            }
+            Some(pending) => {
+                // Not its number to answer: keep waiting for the one who was asked.
+                self.detector.pending.insert(number, pending);
+            }
+            None => {}
+        }
+    }
+
+    /// A relay answered.
+    pub fn handle_relayed(&mut self, number: u64, answered: bool, now: Time) {
+        let Some(pending) = self.detector.pending.remove(&number) else { return };
+        if !matches!(pending.purpose, Purpose::Asked) {
+            self.detector.pending.insert(number, pending);
+            return;
+        }
+        if answered {
+            self.alive(&pending.to, None, now);
+        } else if let Some(probe) = self.detector.watches.get_mut(&pending.to).and_then(|w| w.probe.as_mut()) {
+            probe.nacks = probe.nacks.saturating_sub(1);
+        }
+    }
+
+    /// A stream probe ended.
+    pub fn stream_answered(&mut self, id: &NodeId, answered: bool, now: Time) {
+        if answered {
+            self.alive(id, None, now);
+        } else if let Some(probe) = self.detector.watches.get_mut(id).and_then(|w| w.probe.as_mut()) {
+            probe.stream = false;
+        }
+    }
+
+    /// A sign of life.
+    fn alive(&mut self, id: &NodeId, spacing: Option<(u32, u32)>, now: Time) {
+        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        if watch.down {
+            self.actions.push_back(Action::Link { to: *id, up: true });
+        }
+        watch.answered();
+        if watch.probe.is_some() {
+            self.health.succeeded();
+            self.end_probe(id, now);
+            if let (Some(gaps), Some(watch)) = (spacing, self.detector.watches.get_mut(id)) {
+                let interval = self.profile.probe_interval * u32::try_from(watch.target.observers).unwrap_or(1);
+                let (later, way) = spacing::shift(gaps, interval);
+                watch.next = if later { watch.next + way } else { (watch.next - way).max(now) };
+            }
+        }
+    }
+
+    /// A fresh socket heard that nobody listens there.
+    pub fn handle_port_closed(&mut self, probe: ProbeId, digests: &Digests, now: Time) {
+        let Some(pending) = self.detector.pending.remove(&probe.0) else { return };
+        let id = pending.to;
+        let Some(peer) = self.peers.get(&id) else { return };
+        let floor = peer.contact.floor;
+        let n = self.sampler.len() + 1;
+        let Some(watch) = self.detector.watches.get_mut(&id) else { return };
+        watch.fell_silent(pending.sent, floor, n);
+        watch.refusals = watch.refusals.saturating_add(1);
+        match watch.refusals {
+            1 => {
+                self.ping_watched(&id, true, digests, now);
+                self.ask_sample(&id, digests, now);
+            }
+            2 => {
+                let unsigned = watch.signed.is_none() && watch.suspected.is_none();
+                let silent = now.since(watch.silent_since.unwrap_or(now));
+                if unsigned {
+                    let quorate = self.quorate();
+                    self.sign(id, silent, false, quorate, now);
+                }
+                let number = self.detector.number(id, Purpose::Watch, now);
+                self.send_ping(id, number, true, Route::FreshStream(ProbeId(number)), digests);
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody accused a peer: its observers ping it at once.
+    pub(super) fn accused(&mut self, id: &NodeId, now: Time) {
+        self.rebuild_ring(now);
+        if let Some(watch) = self.detector.watches.get_mut(id)
+            && watch.suspected.is_none()
+        {
+            watch.suspected = Some(now);
+            watch.next = now;
+            if watch.refusals == 0 {
+                watch.probe = None;
+            }
+        }
+    }
+
+    fn tick_nacks(&mut self, now: Time) {
+        if self.detector.next_nack > now {
+            return;
+        }
+        let mut next = Time::NEVER;
+        let mut owed = Vec::new();
+        for (number, pending) in &self.detector.pending {
+            if let Purpose::Relay(asker, asked, until) = &pending.purpose {
+                if *until <= now {
+                    owed.push((*number, *asker, *asked));
+                } else {
+                    next = next.min(*until);
+                }
+            }
+        }
+        self.detector.next_nack = next;
+        for (own, asker, number) in owed {
+            // The ping itself stays answerable for our own watch; only the debt is settled.
+            if let Some(pending) = self.detector.pending.get_mut(&own) {
+                pending.purpose = Purpose::Random;
+            }
+            self.send(asker, crate::wire::Frame::Relayed { number, answered: false });
+        }
+    }
+
+    /// While views differ observers may not agree who they are: one more probe per interval, in random order.
+    fn tick_random(&mut self, digests: &Digests, now: Time) {
+        if self.detector.next_random > now {
+            return;
+        }
+        self.detector.next_random = now + self.health.stretch(self.profile.probe_interval);
+        if !self.profile.accuses || !self.repair.differs(now) {
+            return;
+        }
+        if self.detector.shuffled.is_empty() {
+            let count = self.sampler.len();
+            self.detector.shuffled = self.draw(count, |_| true);
+        }
+        while let Some(id) = self.detector.shuffled.pop() {
+            if self.peers.get(&id).is_some_and(|p| p.contact.standing != Standing::Dead) {
+                let number = self.detector.number(id, Purpose::Random, now);
+                self.send_ping(id, number, false, Route::Main, digests);
+                return;
+            }
+        }
+    }
+}

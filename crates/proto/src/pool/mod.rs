@@ -1,0 +1,472 @@
+//! One membership pool: probing, spreading, comparing. The LAN pool and the WAN pool are two values of this type with
+//! different [`Profile`]s.
+//!
+//! A pool knows peers, not claims: whom to reach where, how they stand, what to tell them. It never sees a signature;
+//! what it wants signed or asked goes out as an [`Action`].
+
+mod detector;
+mod gossip;
+pub mod health;
+pub mod observers;
+mod repair;
+mod rtt;
+mod spacing;
+
+use crate::{
+    federation::ProbeId,
+    identity::{Incarnation, NodeId},
+    roster::Digests,
+    sampler::{Place, Sampler},
+    time::{Deadline, Time},
+    wire::{Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED},
+};
+use detector::Detector;
+use gossip::Gossip;
+pub use gossip::Priority;
+use health::Health;
+use observers::Seat;
+use rand::rngs::ChaCha12Rng;
+pub use repair::Repair;
+use rtt::Rtt;
+use spacing::Spacing;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+/// What a ping or an ack weighs without news.
+const FRAME: usize = 40;
+
+/// How one pool differs from the other.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// One probe per node and interval, and to each target one per interval, all observers together.
+    pub probe_interval: Duration,
+    /// Bounds for the patience with one answer: least, most, and before anything was measured.
+    pub patience: [Duration; 3],
+    /// How long relays and the stream get after two pings went unanswered.
+    pub last_chance: Duration,
+    /// Whether silence leads to accusations (LAN), or only to a link that is down (WAN).
+    pub accuses: bool,
+    /// Peers that news is pushed to on first receipt.
+    pub fanout: usize,
+    /// Times that a news item also rides on pings and acks.
+    pub rides: u8,
+    /// Shares of a draw in percent: same rack, same zone, far.
+    pub shares: [u32; 3],
+}
+
+impl Profile {
+    /// Inside a datacenter.
+    pub fn lan(probe_interval: Duration) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            probe_interval,
+            patience: [ms(15), ms(60), ms(50)],
+            last_chance: ms(60),
+            accuses: true,
+            fanout: 5,
+            rides: 3,
+            shares: [50, 30, 20],
+        }
+    }
+
+    /// Between datacenters: slower, and without a say about life and death.
+    pub fn wan() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            probe_interval: ms(1_000),
+            patience: [ms(200), ms(900), ms(900)],
+            last_chance: ms(500),
+            accuses: false,
+            fanout: 3,
+            rides: 2,
+            shares: [34, 33, 33],
+        }
+    }
+}
+
+/// How a peer stands, as far as the pool cares. Those that left or were removed are not peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Unaccused.
+    Alive,
+    /// Accused.
+    Suspect,
+    /// Accused beyond its floor, without a verdict.
+    Unreachable,
+    /// Dead by verdict: contacted to heal, not probed.
+    Dead,
+}
+
+/// What the pool is told about a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// Who.
+    pub id: NodeId,
+    /// Failure domain.
+    pub place: Place,
+    /// Place on the ring.
+    pub position: u64,
+    /// Datagram address.
+    pub address: SocketAddr,
+    /// Stream address.
+    pub stream: SocketAddr,
+    /// LAN key of its boot.
+    pub key: [u8; 32],
+    /// Newest incarnation.
+    pub incarnation: Incarnation,
+    /// Silence that counts.
+    pub floor: Duration,
+    /// How it stands.
+    pub standing: Standing,
+    /// What is held against it: told to it first of all (Lifeguard's buddy system).
+    pub charges: Vec<Item>,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// What we were told.
+    pub contact: Contact,
+    /// It has shown that it knows our record of this boot.
+    pub introduced: bool,
+    rtt: Rtt,
+}
+
+/// Which socket a datagram leaves from, and to which of the peer's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The bound socket.
+    Main,
+    /// A fresh connected socket, to the datagram port.
+    Fresh(ProbeId),
+    /// A fresh connected socket, to the stream port: the last proof that the process is gone.
+    FreshStream(ProbeId),
+}
+
+/// What a pool wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a frame.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        frame: Frame,
+        /// How.
+        route: Route,
+    },
+    /// Probe over a stream; report with [`Pool::stream_answered`].
+    Stream {
+        /// Whom.
+        to: NodeId,
+        /// Give up after this.
+        within: Duration,
+    },
+    /// Sign an accusation.
+    Accuse {
+        /// Whom.
+        accused: NodeId,
+        /// At which incarnation.
+        incarnation: Incarnation,
+        /// Since the first unanswered ping.
+        silent: Duration,
+        /// Three refusals of two ports.
+        closed: bool,
+        /// Whether we can still reach at least half of the others.
+        quorate: bool,
+    },
+    /// A link went up or down (WAN).
+    Link {
+        /// To whom.
+        to: NodeId,
+        /// Up.
+        up: bool,
+    },
+}
+
+/// Counters of one pool, all rising.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Probes begun.
+    pub probes: u64,
+    /// First pings without an answer in time.
+    pub misses: u64,
+    /// Probes in which everything failed.
+    pub failures: u64,
+    /// Times that our own loop was found late.
+    pub late: u64,
+    /// Pushes of news.
+    pub pushes: u64,
+}
+
+/// One membership pool.
+#[derive(Debug)]
+pub struct Pool {
+    me: Seat,
+    profile: Profile,
+    rng: ChaCha12Rng,
+    peers: BTreeMap<NodeId, Peer>,
+    /// Peers that are not dead, for draws.
+    sampler: Sampler,
+    /// How many peers stand how.
+    standing: [usize; 4],
+    ring: Vec<Seat>,
+    ring_is_stale: bool,
+    detector: Detector,
+    spacing: Spacing,
+    gossip: Gossip,
+    /// Differences between our view and others'.
+    pub repair: Repair,
+    /// Lifeguard's score.
+    pub health: Health,
+    /// Counters.
+    pub tally: Tally,
+    actions: VecDeque<Action>,
+}
+
+impl Pool {
+    /// A pool around `me`.
+    pub fn new(me: NodeId, place: Place, position: u64, profile: Profile, rng: ChaCha12Rng, now: Time) -> Self {
+        Self {
+            sampler: Sampler::new(place.clone(), profile.shares),
+            me: Seat { position, id: me, place, standing: Standing::Alive },
+            profile,
+            rng,
+            peers: BTreeMap::new(),
+            standing: [0; 4],
+            ring: Vec::new(),
+            ring_is_stale: true,
+            detector: Detector::new(now),
+            spacing: Spacing::default(),
+            gossip: Gossip::default(),
+            repair: Repair::default(),
+            health: Health::default(),
+            tally: Tally::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Adds a peer or changes what is known of it.
+    pub fn upsert(&mut self, contact: Contact, now: Time) {
+        let id = contact.id;
+        let standing = contact.standing;
+        let changed = match self.peers.get_mut(&id) {
+            Some(peer) => {
+                let held = &peer.contact;
+                let before = held.standing;
+                let reborn = contact.incarnation > held.incarnation;
+                let moved = held.place != contact.place || held.position != contact.position;
+                if held.key != contact.key {
+                    // A new boot knows nobody yet.
+                    peer.introduced = false;
+                }
+                peer.contact = contact;
+                self.standing[before as usize] -= 1;
+                if reborn {
+                    self.detector.cleared(&id, now);
+                }
+                moved || before != standing
+            }
+            None => {
+                self.peers.insert(id, Peer { contact, introduced: false, rtt: Rtt::default() });
+                true
+            }
+        };
+        self.standing[standing as usize] += 1;
+        if changed {
+            self.ring_is_stale = true;
+            match (standing, self.peers.get(&id)) {
+                (Standing::Dead, _) | (_, None) => self.sampler.remove(&id),
+                (_, Some(peer)) => self.sampler.insert(id, &peer.contact.place),
+            }
+            if matches!(standing, Standing::Suspect | Standing::Unreachable) {
+                self.accused(&id, now);
+            }
+        }
+    }
+
+    /// Takes a peer out: it left, was removed, or lost its seat.
+    pub fn remove(&mut self, id: &NodeId) {
+        if let Some(peer) = self.peers.remove(id) {
+            self.standing[peer.contact.standing as usize] -= 1;
+            self.sampler.remove(id);
+            self.ring_is_stale = true;
+        }
+    }
+
+    /// Our own place on the ring changes with our certificate.
+    pub fn set_position(&mut self, position: u64) {
+        self.ring_is_stale |= self.me.position != position;
+        self.me.position = position;
+    }
+
+    /// A peer.
+    pub fn peer(&self, id: &NodeId) -> Option<&Peer> {
+        self.peers.get(id)
+    }
+
+    /// All peers.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values()
+    }
+
+    /// Peers that are not dead.
+    pub fn living(&self) -> usize {
+        self.sampler.len()
+    }
+
+    /// Peers that are dead or unreachable.
+    pub fn lost(&self) -> usize {
+        self.standing[Standing::Dead as usize] + self.standing[Standing::Unreachable as usize]
+    }
+
+    /// Smoothed round trip to a peer.
+    pub fn rtt(&self, id: &NodeId) -> Option<Duration> {
+        self.peers.get(id).and_then(|p| p.rtt.smoothed())
+    }
+
+    /// Marks a peer as knowing us.
+    pub fn introduced(&mut self, id: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.introduced = true;
+        }
+    }
+
+    /// Up to `count` living peers, spread over racks and zones.
+    pub fn draw(&mut self, count: usize, fits: impl Fn(&Peer) -> bool) -> Vec<NodeId> {
+        let peers = &self.peers;
+        self.sampler.draw(count, &mut self.rng, |id| peers.get(id).is_some_and(&fits))
+    }
+
+    /// The pool's random numbers, for whoever acts on its behalf.
+    pub fn rng(&mut self) -> &mut ChaCha12Rng {
+        &mut self.rng
+    }
+
+    /// Next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When the pool wants to be called next.
+    pub fn deadline(&self) -> Deadline {
+        self.detector.deadline().min(self.repair.deadline())
+    }
+
+    /// Queues a fact to ride on pings and acks.
+    pub fn enqueue(&mut self, item: &Item, subject: NodeId, signer: NodeId, priority: Priority) {
+        self.gossip.insert(item, subject, signer, priority, self.profile.rides);
+    }
+
+    /// Pushes facts to `fanout` drawn peers at once, except the one they came from.
+    pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
+        let fanout = self.profile.fanout;
+        let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
+        for to in targets {
+            self.push_to(to, items);
+        }
+    }
+
+    /// Pushes facts to one peer, in as few datagrams as they fit.
+    pub fn push_to(&mut self, to: NodeId, items: &[Item]) {
+        let mut news = Vec::new();
+        let mut size = FRAME;
+        for item in items {
+            if size + item.size() > MAX_DATAGRAM && !news.is_empty() {
+                self.send(to, Frame::News { news: std::mem::take(&mut news) });
+                size = FRAME;
+            }
+            size += item.size();
+            news.push(item.clone());
+        }
+        if !news.is_empty() {
+            self.tally.pushes += 1;
+            self.send(to, Frame::News { news });
+        }
+    }
+
+    /// Sends a frame over the bound socket.
+    pub fn send(&mut self, to: NodeId, frame: Frame) {
+        self.actions.push_back(Action::Send { to, frame, route: Route::Main });
+    }
+
+    /// News for one datagram to `to`: what is held against it first, then the queue.
+    fn news_for(&mut self, to: &NodeId) -> Vec<Item> {
+        let Some(peer) = self.peers.get(to) else { return Vec::new() };
+        let mut room = if peer.introduced { MAX_DATAGRAM } else { MAX_INTRODUCED } - FRAME;
+        let mut news = Vec::new();
+        for item in &peer.contact.charges {
+            if item.size() <= room {
+                room -= item.size();
+                news.push(item.clone());
+            }
+        }
+        self.gossip.take(&mut room, to, &mut news);
+        news
+    }
+
+    /// Whether we can still reach at least half of the others: by what we hold about them, and by trying.
+    fn quorate(&self) -> bool {
+        let others = self.standing[0] + self.standing[1] + self.standing[2];
+        2 * self.standing[Standing::Alive as usize] >= others && self.detector.sample_answered()
+    }
+
+    fn rebuild_ring(&mut self, now: Time) {
+        if !std::mem::take(&mut self.ring_is_stale) {
+            return;
+        }
+        let targets = if self.profile.accuses {
+            self.ring.clear();
+            self.ring.push(self.me.clone());
+            let living = self.peers.values().filter(|p| p.contact.standing != Standing::Dead);
+            self.ring.extend(living.map(|p| Seat {
+                position: p.contact.position,
+                id: p.contact.id,
+                place: p.contact.place.clone(),
+                standing: p.contact.standing,
+            }));
+            self.ring.sort_by_key(|s| (s.position, s.id));
+            observers::targets(&self.ring, &self.me.id)
+        } else {
+            // Every link is watched, at 20 pings a second at most.
+            let observers = 1.max(self.peers.len() / 20);
+            self.peers.keys().map(|id| observers::Target { id: *id, rank: 0, observers }).collect()
+        };
+        self.detector.watch(&targets, &self.profile, &mut self.rng, now);
+    }
+
+    /// A ping came in. Answers it.
+    pub fn handle_ping(&mut self, from: NodeId, number: u64, watch: bool, digests: &Digests, now: Time) {
+        let spacing = watch.then(|| self.spacing.pinged(from, now)).flatten();
+        let news = self.news_for(&from);
+        self.send(from, Frame::Ack { number, spacing, digest: digests.current(), news });
+    }
+
+    /// Somebody asks us to ping for it.
+    pub fn handle_ping_req(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        target: NodeId,
+        within: Duration,
+        digests: &Digests,
+        now: Time,
+    ) {
+        if !self.peers.contains_key(&target) {
+            return;
+        }
+        // A nack must arrive while it is still of use: at 80 % of what is left.
+        let until = now + within.min(Duration::from_secs(1)) * 4 / 5;
+        let ping = self.detector.relay(from, number, target, until, now);
+        self.send_ping(target, ping, false, Route::Main, digests);
+    }
+
+    fn send_ping(&mut self, to: NodeId, number: u64, watch: bool, route: Route, digests: &Digests) {
+        let news = self.news_for(&to);
+        let frame = Frame::Ping { number, watch, digest: digests.current(), news };
+        self.actions.push_back(Action::Send { to, frame, route });
+    }
+}

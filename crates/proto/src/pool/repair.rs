@@ -1,0 +1,108 @@
+//! When two views differ: waiting out what is only lag, then reconciling, at most two at a time, seldom in vain.
+
+use crate::{
+    identity::NodeId,
+    roster::Digests,
+    time::{Deadline, Time},
+};
+use rand::{Rng, RngExt};
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a difference must stand.
+const STANDS: Duration = Duration::from_secs(1);
+/// Reconciliations under way at once.
+const AT_ONCE: usize = 2;
+/// One that hangs is given up after this.
+const HANGS: Duration = Duration::from_secs(10);
+/// Peers remembered; beyond it the one that waits longest is forgotten.
+const REMEMBERED: usize = 256;
+
+#[derive(Clone, Copy, Debug)]
+struct Difference {
+    /// When a reconciliation may start; `None` while the last comparison agreed.
+    due: Option<Time>,
+    /// Next wait after one that changed nothing.
+    wait: Duration,
+    /// Not before this.
+    rested: Time,
+}
+
+/// Differences with peers.
+#[derive(Debug, Default)]
+pub struct Repair {
+    peers: BTreeMap<NodeId, Difference>,
+    under_way: BTreeMap<NodeId, Time>,
+    /// Last time that any peer's view was neither ours nor an older one of ours.
+    differed: Option<Time>,
+}
+
+impl Repair {
+    /// A peer showed its set hash.
+    pub fn compare(&mut self, peer: NodeId, theirs: u64, ours: &Digests, rng: &mut impl Rng, now: Time) {
+        if ours.agrees(theirs) || ours.was(theirs) {
+            if let Some(held) = self.peers.get_mut(&peer) {
+                held.due = None;
+            }
+            return;
+        }
+        self.differed = Some(now);
+        let fresh = Difference { due: None, wait: STANDS, rested: now };
+        if self.peers.len() >= REMEMBERED && !self.peers.contains_key(&peer) {
+            let idle = self.peers.iter().find(|(_, d)| d.due.is_none()).or_else(|| self.peers.iter().next());
+            if let Some(id) = idle.map(|(id, _)| *id) {
+                self.peers.remove(&id);
+            }
+        }
+        let held = self.peers.entry(peer).or_insert(fresh);
+        if held.due.is_none() {
+            let jitter = Duration::from_millis(rng.random_range(0..250));
+            held.due = Some((now + STANDS + jitter).max(held.rested));
+        }
+    }
+
+    /// Whether views differed within the last second.
+    pub fn differs(&self, now: Time) -> bool {
+        self.differed.is_some_and(|at| now.since(at) < STANDS)
+    }
+
+    /// Peers to reconcile with now.
+    pub fn due(&mut self, now: Time) -> Vec<NodeId> {
+        self.under_way.retain(|_, since| now.since(*since) < HANGS);
+        let mut due = Vec::new();
+        for (peer, difference) in &mut self.peers {
+            if self.under_way.len() >= AT_ONCE {
+                break;
+            }
+            if difference.due.is_some_and(|at| at <= now) && !self.under_way.contains_key(peer) {
+                difference.due = None;
+                self.under_way.insert(*peer, now);
+                due.push(*peer);
+            }
+        }
+        due
+    }
+
+    /// A reconciliation ended; one that changed nothing doubles the wait with that peer, up to a minute.
+    pub fn finished(&mut self, peer: &NodeId, changed: bool, now: Time) {
+        self.under_way.remove(peer);
+        if let Some(held) = self.peers.get_mut(peer) {
+            held.wait = if changed { STANDS } else { (held.wait * 2).min(Duration::from_secs(60)) };
+            held.rested = if changed { now } else { now + held.wait };
+        }
+    }
+
+    /// Whether one with this peer is under way.
+    pub fn is_under_way(&self, peer: &NodeId) -> bool {
+        self.under_way.contains_key(peer)
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        let at = if self.under_way.len() >= AT_ONCE {
+            self.under_way.values().min().map_or(Time::NEVER, |since| *since + HANGS)
+        } else {
+            let waiting = self.peers.iter().filter(|(id, _)| !self.under_way.contains_key(id));
+            waiting.filter_map(|(_, d)| d.due).min().unwrap_or(Time::NEVER)
+        };
+        Deadline { at, why: "reconcile" }
+    }
+}

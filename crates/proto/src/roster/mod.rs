@@ -1,0 +1,383 @@
+//! One datacenter's claims, and the statuses that follow from them.
+//!
+//! A roster is a function of the set of claims it holds: merging is commutative, associative and idempotent, so the order
+//! of arrival never matters. Time enters only as "since when" and "how long remembered".
+
+mod digest;
+mod entry;
+mod verdict;
+
+pub use digest::{Digests, bits_for, bucket_of};
+pub use entry::{Charge, Entry};
+pub use verdict::{Rule, k};
+
+use crate::{
+    claim::{Accusation, Body, Claim, Record, Verified},
+    identity::{Label, NodeId},
+    time::Time,
+    trust::Certified,
+    view::Status,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Most members of one datacenter, tombstones included.
+pub const MAX_MEMBERS: usize = 65_536;
+/// Most removals remembered.
+pub const MAX_REMOVALS: usize = 4_096;
+/// How long `dead` and `left` are remembered.
+pub const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
+/// From this age on a tombstone is no longer told to others, so that all forget it together.
+pub const FADED: Duration = Duration::from_secs(23 * 3600);
+/// How long an entry outlives its certificate, seconds.
+pub const AFTER_CERTIFICATE: u64 = 300;
+
+/// What merging a claim did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something new: to be relayed.
+    New,
+    /// Known already, or older than what is known.
+    Stale,
+    /// Two different records at one incarnation: two processes with one key. Kept if its hash is the larger.
+    Conflict {
+        /// Whether the new one is now held, and should be relayed.
+        kept: bool,
+    },
+    /// About a member whose record is not here.
+    Unknown,
+    /// Not this signer's to say.
+    NotAllowed,
+    /// The table is full of living members.
+    Full,
+}
+
+impl Outcome {
+    /// Whether the claim is to be passed on.
+    pub fn is_news(self) -> bool {
+        matches!(self, Self::New | Self::Conflict { kept: true })
+    }
+}
+
+/// A status that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Whose.
+    pub id: NodeId,
+    /// Before; `None` for a new member.
+    pub from: Option<Status>,
+    /// After.
+    pub to: Status,
+}
+
+/// The claims of one datacenter.
+#[derive(Debug)]
+pub struct Roster {
+    datacenter: Label,
+    entries: BTreeMap<NodeId, Entry>,
+    removals: BTreeMap<NodeId, (Verified<Claim>, Arc<[u8]>)>,
+    /// Members with accusations: the only ones a verdict may concern.
+    accused: BTreeSet<NodeId>,
+    /// Members neither left nor removed, by (zone, rack): what k and the rack rule count.
+    present: BTreeMap<(Label, Label), usize>,
+    digests: Digests,
+    transitions: Vec<Transition>,
+    /// `left` and `dead` dropped early because the table was full.
+    pub dropped: u64,
+}
+
+impl Roster {
+    /// An empty roster of a datacenter.
+    pub fn new(datacenter: Label) -> Self {
+        Self {
+            datacenter,
+            entries: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            accused: BTreeSet::new(),
+            present: BTreeMap::new(),
+            digests: Digests::default(),
+            transitions: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Whose roster it is.
+    pub fn datacenter(&self) -> &Label {
+        &self.datacenter
+    }
+
+    /// A member.
+    pub fn get(&self, id: &NodeId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// All members, tombstones included, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Members after `after`, by id.
+    pub fn after(&self, after: Option<NodeId>) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.entries.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    /// Number of members, tombstones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Members neither left nor removed.
+    pub fn present(&self) -> usize {
+        self.present.values().sum()
+    }
+
+    /// A removal of this member, with the operator's leaf.
+    pub fn removal(&self, id: &NodeId) -> Option<&(Verified<Claim>, Arc<[u8]>)> {
+        self.removals.get(id)
+    }
+
+    /// Set hash over the roster and its recent values.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// Status changes since the last call.
+    pub fn take_transitions(&mut self) -> Vec<Transition> {
+        std::mem::take(&mut self.transitions)
+    }
+
+    /// Whether a claim could change anything: the cheap question before its signature is looked at.
+    pub fn would_change(&self, claim: &Claim) -> bool {
+        let entry = self.entries.get(&claim.subject());
+        match (&claim.body, entry) {
+            (Body::Record(_), None) => true,
+            (Body::Record(r), Some(e)) => {
+                r.incarnation > e.record.incarnation
+                    || (r.incarnation == e.record.incarnation && e.record_claim.bytes() != claim.bytes())
+            }
+            (Body::Alive(a), Some(e)) => a.incarnation > e.incarnation(),
+            (Body::Leave(l), Some(e)) => {
+                l.incarnation >= e.incarnation() && e.leave.as_ref().is_none_or(|held| held.bytes() != claim.bytes())
+            }
+            (Body::Accusation(a), Some(e)) => {
+                a.incarnation >= e.incarnation()
+                    && e.charges.iter().all(|c| c.accuser.id != claim.signer || stronger(a, claim, c))
+            }
+            (Body::Removal(r), _) => {
+                self.removals.get(&r.removed).is_none_or(|(held, _)| until(held) < r.until)
+            }
+            (Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_), _) => false,
+        }
+    }
+
+    /// Takes a verified claim in. `leaf` is the signer's certificate; `since` is when its effect began, if that was
+    /// earlier than now (tombstones carry their age).
+    pub fn merge(&mut self, claim: &Verified<Claim>, leaf: &Arc<[u8]>, since: Time, unix: u64) -> Outcome {
+        if claim.signer().datacenter != self.datacenter {
+            return Outcome::NotAllowed;
+        }
+        let subject = claim.subject();
+        let outcome = match &claim.body {
+            Body::Record(record) => self.merge_record(claim, record, leaf, since),
+            Body::Alive(_) | Body::Leave(_) => match self.entries.get_mut(&subject) {
+                Some(entry) => entry.merge_own(claim),
+                None => Outcome::Unknown,
+            },
+            Body::Accusation(accusation) => self.merge_accusation(claim, accusation, since),
+            Body::Removal(_) => self.merge_removal(claim, leaf),
+            Body::Head(_) => Outcome::NotAllowed,
+        };
+        if outcome.is_news() {
+            if self.entries.get(&subject).is_some_and(|e| e.charges.is_empty()) {
+                self.accused.remove(&subject);
+            }
+            self.recompute(subject, since, unix);
+        }
+        outcome
+    }
+
+    fn merge_record(
+        &mut self,
+        claim: &Verified<Claim>,
+        record: &Arc<Record>,
+        leaf: &Arc<[u8]>,
+        now: Time,
+    ) -> Outcome {
+        if let Some(entry) = self.entries.get_mut(&claim.signer) {
+            return entry.merge_record(claim, record, leaf, now);
+        }
+        if self.entries.len() >= MAX_MEMBERS && !self.make_room() {
+            return Outcome::Full;
+        }
+        let entry = Entry::new(claim, record, leaf, now);
+        *self.present.entry(entry.rack()).or_default() += 1;
+        self.entries.insert(claim.signer, entry);
+        Outcome::New
+    }
+
+    fn merge_accusation(&mut self, claim: &Verified<Claim>, accusation: &Accusation, now: Time) -> Outcome {
+        if accusation.accused == claim.signer {
+            return Outcome::NotAllowed;
+        }
+        let outcome = match self.entries.get_mut(&accusation.accused) {
+            Some(entry) => entry.merge_accusation(claim, accusation, now),
+            None => Outcome::Unknown,
+        };
+        if outcome.is_news() {
+            self.accused.insert(accusation.accused);
+        }
+        outcome
+    }
+
+    fn merge_removal(&mut self, claim: &Verified<Claim>, leaf: &Arc<[u8]>) -> Outcome {
+        if self.removals.len() >= MAX_REMOVALS && !self.removals.contains_key(&claim.subject()) {
+            return Outcome::Full;
+        }
+        self.removals.insert(claim.subject(), (claim.clone(), Arc::clone(leaf)));
+        Outcome::New
+    }
+
+    /// Drops the oldest `left`, else the oldest `dead`.
+    fn make_room(&mut self) -> bool {
+        let oldest = |status| {
+            let tombs = self.entries.iter().filter(|(_, e)| e.status == status);
+            tombs.min_by_key(|(_, e)| e.since).map(|(id, _)| *id)
+        };
+        let Some(id) = oldest(Status::Left).or_else(|| oldest(Status::Dead)) else { return false };
+        self.forget(&id);
+        self.dropped += 1;
+        true
+    }
+
+    fn forget(&mut self, id: &NodeId) {
+        if let Some(entry) = self.entries.remove(id) {
+            self.digests.replace(entry.hash, 0);
+            self.accused.remove(id);
+            if is_present(entry.status) {
+                self.leave_rack(&entry.rack());
+            }
+        }
+    }
+
+    fn leave_rack(&mut self, rack: &(Label, Label)) {
+        if let Some(count) = self.present.get_mut(rack) {
+            *count -= 1;
+            if *count == 0 {
+                self.present.remove(rack);
+            }
+        }
+    }
+
+    /// Forgets what is due: tombstones after a day, anybody 5 minutes after the certificate's end, removals after theirs.
+    pub fn reap(&mut self, now: Time, unix: u64) -> Vec<(NodeId, Label)> {
+        self.removals.retain(|_, (claim, _)| until(claim) >= unix);
+        let gone = |e: &Entry| {
+            let over = matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
+            over || e.certified.not_after + AFTER_CERTIFICATE < unix
+        };
+        let due: Vec<_> =
+            self.entries.iter().filter(|(_, e)| gone(e)).map(|(id, e)| (*id, e.record.name.clone())).collect();
+        for (id, _) in &due {
+            self.forget(id);
+        }
+        // Tombstones that fade leave the digest without a change of status.
+        let fading: Vec<_> = self
+            .entries
+            .iter_mut()
+            .filter(|(_, e)| e.hash != 0 && e.has_faded(now))
+            .map(|(_, e)| std::mem::take(&mut e.hash))
+            .collect();
+        for hash in fading {
+            self.digests.replace(hash, 0);
+        }
+        if !due.is_empty() {
+            self.recompute(NodeId::default(), now, unix);
+        }
+        due
+    }
+
+    /// Drops members whose certificates no longer hold.
+    pub fn expel(&mut self, now: Time, unix: u64, holds: impl Fn(&Certified) -> bool) -> Vec<(NodeId, Label)> {
+        let out: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| !holds(&e.certified))
+            .map(|(id, e)| (*id, e.record.name.clone()))
+            .collect();
+        for (id, _) in &out {
+            self.forget(id);
+        }
+        if !out.is_empty() {
+            self.recompute(NodeId::default(), now, unix);
+        }
+        out
+    }
+
+    /// Derives all statuses that may have changed: the subject's, and every accused member's.
+    fn recompute(&mut self, subject: NodeId, since: Time, unix: u64) {
+        self.settle_present(subject, unix);
+        let dead = self.verdicts(unix);
+        let mut touched: Vec<NodeId> = self.accused.iter().copied().collect();
+        if !self.accused.contains(&subject) {
+            touched.push(subject);
+        }
+        for id in touched {
+            let removed = self.is_removed(&id, unix);
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            let status = entry.derive(removed, &dead);
+            let from = (!entry.fresh).then_some(entry.status);
+            if from != Some(status) {
+                self.transitions.push(Transition { id, from, to: status });
+                entry.status = status;
+                entry.since = since;
+                entry.fresh = false;
+            }
+            let hash = if entry.has_faded(since) { 0 } else { entry.entry_hash(&id) };
+            self.digests.replace(entry.hash, hash);
+            entry.hash = hash;
+        }
+        self.digests.remember();
+    }
+
+    fn is_removed(&self, id: &NodeId, unix: u64) -> bool {
+        self.removals.get(id).is_some_and(|(claim, _)| until(claim) >= unix)
+    }
+
+    /// Keeps the count of present members by rack in step with the subject's own claims.
+    fn settle_present(&mut self, subject: NodeId, unix: u64) {
+        let removed = self.is_removed(&subject, unix);
+        let Some(entry) = self.entries.get(&subject) else { return };
+        let was = is_present(entry.status);
+        let is = !removed && !entry.has_left();
+        let rack = entry.rack();
+        match (was, is) {
+            (true, false) => self.leave_rack(&rack),
+            (false, true) => *self.present.entry(rack).or_default() += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a status counts for k and the rack rule.
+fn is_present(status: Status) -> bool {
+    !matches!(status, Status::Left | Status::Removed)
+}
+
+fn until(claim: &Claim) -> u64 {
+    if let Body::Removal(r) = &claim.body { r.until } else { 0 }
+}
+
+/// Of one accuser's accusations the newer incarnation holds, then the larger (silence, bytes).
+fn stronger(new: &Accusation, claim: &Claim, held: &Charge) -> bool {
+    let key = |a: &Accusation, c: &Claim| (a.incarnation, a.silent, Arc::clone(c.bytes()));
+    key(new, claim) > key(&held.accusation, &held.claim)
+}

@@ -1,0 +1,92 @@
+//! When accusations add up to a death.
+//!
+//! A member X is dead if k distinct accusers, all quorate, from at least min(2, racks that hold a living member other than X)
+//! racks, each found it silent beyond its floor (or its ports closed). Whether a rack holds a living member depends on other
+//! verdicts; the least fixpoint starts with nobody dead and lets deaths only add up, so every order of arrival ends alike.
+
+use super::{Roster, entry::Entry};
+use crate::identity::{Label, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Distinct accusers that a verdict needs among `present` members neither left nor removed.
+pub const fn k(present: usize) -> usize {
+    match present {
+        0..=2 => 1,
+        3..=8 => 2,
+        _ => 3,
+    }
+}
+
+/// What a verdict about one member needs, for showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Distinct accusers.
+    pub accusers: usize,
+    /// Distinct racks among them.
+    pub racks: usize,
+}
+
+type Racks = BTreeMap<(Label, Label), usize>;
+
+impl Roster {
+    /// Everybody dead by verdict: the least fixpoint.
+    pub(super) fn verdicts(&self, unix: u64) -> BTreeSet<NodeId> {
+        let mut dead = BTreeSet::new();
+        if self.accused.is_empty() {
+            return dead;
+        }
+        let mut living = self.present.clone();
+        loop {
+            let before = dead.len();
+            for id in &self.accused {
+                let Some(entry) = self.entries.get(id) else { continue };
+                if dead.contains(id) || entry.has_left() || self.is_removed(id, unix) {
+                    continue;
+                }
+                if self.is_convicted(entry, rule(self.present(), &living, entry)) {
+                    dead.insert(*id);
+                    if let Some(count) = living.get_mut(&entry.rack()) {
+                        *count = count.saturating_sub(1);
+                    }
+                }
+            }
+            if dead.len() == before {
+                return dead;
+            }
+        }
+    }
+
+    fn is_convicted(&self, entry: &Entry, rule: Rule) -> bool {
+        let floor = entry.record.floor();
+        let mut accusers = BTreeSet::new();
+        let mut racks = BTreeSet::new();
+        for charge in entry.standing().filter(|c| c.counts(floor)) {
+            accusers.insert(charge.accuser.id);
+            racks.insert((&charge.accuser.zone, &charge.accuser.rack));
+        }
+        accusers.len() >= rule.accusers && racks.len() >= rule.racks
+    }
+
+    /// What a verdict about this member needs now.
+    pub fn rule(&self, entry: &Entry) -> Rule {
+        let mut living = Racks::new();
+        for other in self.entries.values().filter(|e| {
+            use crate::view::Status::{Alive, Suspect, Unreachable};
+            matches!(e.status, Alive | Suspect | Unreachable)
+        }) {
+            *living.entry(other.rack()).or_default() += 1;
+        }
+        if !matches!(entry.status, crate::view::Status::Dead) {
+            return rule(self.present(), &living, entry);
+        }
+        // The dead are not among the living: count it in, as the rule for it does.
+        *living.entry(entry.rack()).or_default() += 1;
+        rule(self.present(), &living, entry)
+    }
+}
+
+fn rule(present: usize, living: &Racks, entry: &Entry) -> Rule {
+    let own = entry.rack();
+    let others = living.iter().filter(|(rack, count)| **count > usize::from(**rack == own)).count();
+    Rule { accusers: k(present), racks: others.min(2) }
+}
