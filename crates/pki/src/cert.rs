@@ -54,15 +54,23 @@ impl Authority {
 
     /// Parses a datacenter's authority: pathlen 0, constrained to exactly its own DNS subtree.
     pub(crate) fn datacenter(der: &[u8], trust_domain: &str) -> Result<Self, Refusal> {
+        match Self::datacenter_of_any(der)? {
+            (authority, domain) if domain == trust_domain => Ok(authority),
+            _ => Err(Refusal::WrongTrustDomain),
+        }
+    }
+
+    /// The same under whatever trust domain, which is returned too.
+    pub(crate) fn datacenter_of_any(der: &[u8]) -> Result<(Self, String), Refusal> {
         let (authority, constraint) = Self::parse(der, 0)?;
         check_label("datacenter", &authority.name).map_err(|_| Refusal::BadName)?;
         let constraint = constraint.ok_or(Refusal::Constraint)?;
         let subtree = constraint.strip_prefix(authority.name.as_str());
-        match subtree.and_then(|rest| rest.strip_prefix('.')) {
-            Some(domain) if domain == trust_domain => Ok(authority),
-            Some(_) => Err(Refusal::WrongTrustDomain),
-            None => Err(Refusal::Constraint),
-        }
+        let domain = subtree
+            .and_then(|rest| rest.strip_prefix('.'))
+            .filter(|domain| check_trust_domain(domain).is_ok())
+            .ok_or(Refusal::Constraint)?;
+        Ok((authority, domain.to_owned()))
     }
 
     /// Whether this authority signed `der`.

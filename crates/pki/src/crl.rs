@@ -1,7 +1,7 @@
 //! Certificate revocation lists. They reach us through peers, so they are hostile until proven
 //! otherwise: bounded, signature first, and parsed where a panic cannot get out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub(crate) struct Crl {
     pub(crate) number: u64,
     pub(crate) this_update: u64,
     pub(crate) next_update: u64,
-    serials: BTreeSet<Vec<u8>>,
+    /// Serial numbers and when each was revoked.
+    entries: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Crl {
@@ -72,10 +73,11 @@ impl Crl {
             number: number.ok_or(malformed)?,
             this_update: unix(crl.last_update()).ok_or(malformed)?,
             next_update: crl.next_update().and_then(unix).ok_or(malformed)?,
-            serials: crl
+            entries: crl
                 .iter_revoked_certificates()
-                .map(|entry| entry.raw_serial().to_vec())
-                .collect(),
+                .map(|e| Some((e.raw_serial().to_vec(), unix(e.revocation_date)?)))
+                .collect::<Option<_>>()
+                .ok_or(malformed)?,
             list: list.into(),
             der: der.into(),
         })
@@ -83,7 +85,14 @@ impl Crl {
 
     /// Whether it names a serial number.
     pub(crate) fn revokes(&self, serial: &[u8]) -> bool {
-        self.serials.contains(serial)
+        self.entries.contains_key(serial)
+    }
+
+    /// What it revokes, and since when.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        self.entries
+            .iter()
+            .map(|(serial, at)| (serial.as_slice(), *at))
     }
 
     /// Whether `now` is past its next update.

@@ -7,26 +7,39 @@
 //! One key algorithm (Ed25519), one provider (aws-lc-rs), one chain shape (root, datacenter
 //! authority, leaf), one CRL per issuer: what does not exist cannot be confused.
 
+mod authority;
 mod bundle;
 mod cert;
 mod crl;
 mod der;
 mod files;
 mod identity;
+mod inspect;
 mod key;
+mod layout;
+mod ledger;
+mod mint;
 mod name;
 mod pem;
 mod refusal;
+mod revoke;
 mod store;
 mod tls;
 
+pub use authority::{
+    BACKDATE, Initialised, IssueRequest, Issued, LEAF_LIFETIME, MAX_LEAF_LIFETIME,
+    MIN_LEAF_LIFETIME, PkiError, init, issue, needs_renewal, renew, renew_datacenter,
+};
 pub use cert::{Certified, MAX_AUTHORITY, MAX_LEAF};
 pub use crl::{CLOCK_SKEW, MAX_CRL};
 pub use files::FileError;
 pub use identity::{Identity, IdentityError};
+pub use inspect::{Check, Inspection, Kind, inspect, verify as verify_file};
 pub use key::{CryptoFailure, SMALL_ORDER, SecretKey, is_weak, node_id, spki, verify};
+pub use mint::MintError;
 pub use name::{MAX_LABEL, MAX_URI, NameError, Role, SpiffeName, check_label, check_trust_domain};
 pub use refusal::Refusal;
+pub use revoke::{NewCrl, Target, refresh_crls, revoke};
 pub use store::{
     Admission, AuthorityEntry, MAX_AUTHORITIES, MAX_ROOTS, Policy, StoreError, TrustStore,
 };
