@@ -93,8 +93,8 @@ enum Purpose {
     Random,
     /// For somebody else: (who, its number, nack at).
     Relay(NodeId, u64, Time),
-    /// We asked a relay.
-    Asked,
+    /// We asked this relay.
+    Asked(NodeId),
 }
 
 #[derive(Debug)]
@@ -266,6 +266,15 @@ impl Pool {
         self.detector.pending.retain(|_, p| now.since(p.sent) < FORGET);
     }
 
+    /// Pings a few peers that may not know us yet: the pings carry our introduction.
+    pub fn greet(&mut self, digests: &Digests, now: Time) {
+        let fanout = self.profile.fanout;
+        for id in self.draw(fanout, |_| true) {
+            let number = self.detector.number(id, Purpose::Random, now);
+            self.send_ping(id, number, false, Route::Main, digests);
+        }
+    }
+
     /// Our own loop was late: what looked like silence of others may have been ours. Start over.
     pub fn was_late(&mut self, now: Time) {
         self.tally.late += 1;
@@ -423,7 +432,7 @@ impl Pool {
         let deadline = now + last_chance;
         let relays = self.relays(id);
         for relay in &relays {
-            let number = self.detector.number(*id, Purpose::Asked, now);
+            let number = self.detector.number(*id, Purpose::Asked(*relay), now);
             let frame = crate::wire::Frame::PingReq { number, target: *id, within: last_chance };
             self.send(*relay, frame);
         }
@@ -485,7 +494,7 @@ impl Pool {
                     Purpose::Sample => {
                         self.detector.sample.answered.insert(from);
                     }
-                    Purpose::Watch | Purpose::Random | Purpose::Asked => {}
+                    Purpose::Watch | Purpose::Random | Purpose::Asked(_) => {}
                 }
                 self.alive(&from, spacing, now);
             }
@@ -498,13 +507,15 @@ impl Pool {
     }
 
     /// A relay answered.
-    pub fn handle_relayed(&mut self, number: u64, answered: bool, now: Time) {
+    pub fn handle_relayed(&mut self, from: NodeId, number: u64, answered: bool, now: Time) {
         let Some(pending) = self.detector.pending.remove(&number) else { return };
-        if !matches!(pending.purpose, Purpose::Asked) {
+        let Purpose::Asked(relay) = pending.purpose else {
             self.detector.pending.insert(number, pending);
             return;
-        }
-        if answered {
+        };
+        if relay != from {
+            self.detector.pending.insert(number, pending);
+        } else if answered {
             self.alive(&pending.to, None, now);
         } else if let Some(probe) = self.detector.watches.get_mut(&pending.to).and_then(|w| w.probe.as_mut()) {
             probe.nacks = probe.nacks.saturating_sub(1);

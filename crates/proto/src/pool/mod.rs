@@ -346,6 +346,16 @@ impl Pool {
         &mut self.rng
     }
 
+    /// The record of differences, and random numbers for its jitter.
+    pub fn repair_and_rng(&mut self) -> (&mut Repair, &mut ChaCha12Rng) {
+        (&mut self.repair, &mut self.rng)
+    }
+
+    /// Ends a driver's call: who watches whom follows the membership.
+    pub fn settle(&mut self, now: Time) {
+        self.rebuild_ring(now);
+    }
+
     /// Next thing to do.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -1,18 +1,8 @@
-//! One node's whole protocol: LAN pool, WAN pool, election and catalog behind one surface.
-//!
-//! Contract for drivers, sockets and simulator alike:
-//!
-//! 1. Hand in what arrived (`handle_*`), each with a fresh `now`. Nothing a peer sends is an error: it is counted.
-//! 2. Then drain [`Federation::poll_transmit`], [`Federation::poll_request`] and [`Federation::poll_memory`], publish
-//!    [`Federation::view`] if [`Federation::generation`] moved, and only then hand out [`Federation::poll_event`].
-//! 3. Sleep until [`Federation::poll_timeout`]; before calling [`Federation::handle_timeout`], drain the sockets (bounded)
-//!    and read the clock again: an ack that lies unread in a socket is not a missed ack.
+//! What goes in and out of a [`Federation`](super::Federation).
 
 use crate::{
-    identity::{Incarnation, Label, NodeId},
-    time::{Deadline, Time},
-    trust::{Certified, Trust},
-    view::{Event, Evidence, View},
+    identity::{Label, NodeId},
+    trust::Certified,
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};

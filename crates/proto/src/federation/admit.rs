@@ -1,0 +1,457 @@
+//! How claims get in: cheapest check first, nothing kept before its signature was verified, nothing relayed that was not
+//! taken in.
+
+use super::{Federation, Fresh, Tier};
+use crate::{
+    catalog::{Known, MAX_DATACENTERS},
+    claim::{Body, Claim, Verified, verify},
+    identity::{Incarnation, Label, NodeId},
+    limit::Bucket,
+    pool::{Contact, Priority, Standing, observers::position},
+    roster::{Outcome, Transition},
+    sampler::Place,
+    time::Time,
+    trust::{Certified, Refusal},
+    view::{Event, EventKind, Status},
+    wire::{Bundle, Item},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Claims a signer may have verified: this many a second, this many at once.
+const SIGNER_RATE: (f64, f64) = (50.0, 200.0);
+/// Accusations short of a verdict, told by other datacenters about our own, count once they have stood this long.
+const STOOD: Duration = Duration::from_secs(10);
+
+/// How a claim arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// The peer that sent it.
+    pub(super) from: Option<NodeId>,
+    /// Through which pool.
+    pub(super) tier: Tier,
+    /// In a bulk transfer: not pushed on eagerly, since whoever needs it can get it the same way.
+    pub(super) bulk: bool,
+    /// How long ago its effect began.
+    pub(super) age: Duration,
+}
+
+impl Federation {
+    /// Takes a claim in, if it is news and true. Returns whether it changed anything.
+    pub(super) fn accept(&mut self, bytes: &Arc<[u8]>, leaf: Option<&Arc<[u8]>>, arrival: Arrival, now: Time) -> bool {
+        let claim = match Claim::parse(bytes) {
+            Ok(claim) => claim,
+            Err(_) => {
+                self.drop("claim_malformed");
+                return false;
+            }
+        };
+        if claim.signer == self.me.id && matches!(claim.body, Body::Head(_)) {
+            return false;
+        }
+        if claim.subject() == self.me.id && !matches!(claim.body, Body::Removal(_)) {
+            self.handle_about_me(&claim, now);
+            return false;
+        }
+        if matches!(claim.body, Body::Head(_)) {
+            self.drop("head_outside_its_frame");
+            return false;
+        }
+        let Some(datacenter) = self.datacenter_of(&claim, leaf) else {
+            self.drop("unknown_signer");
+            self.miss_signer(arrival);
+            return false;
+        };
+        let own = datacenter == self.me.datacenter;
+        if !own && !self.is_server() {
+            return false;
+        }
+        if !own && !self.catalog.contains_key(&datacenter) {
+            if self.catalog.len() >= MAX_DATACENTERS {
+                self.drop("datacenter_table");
+                return false;
+            }
+            // Kept only if a verified claim follows: see `forget_empty`.
+            self.catalog.insert(datacenter.clone(), Known::new(datacenter.clone()));
+        }
+        let changed = self.accept_into(&datacenter, claim, leaf, arrival, now);
+        if !own && self.catalog.get(&datacenter).is_some_and(|k| k.roster.is_empty()) {
+            self.catalog.remove(&datacenter);
+        }
+        changed
+    }
+
+    fn accept_into(
+        &mut self,
+        datacenter: &Label,
+        claim: Claim,
+        leaf: Option<&Arc<[u8]>>,
+        arrival: Arrival,
+        now: Time,
+    ) -> bool {
+        let Some(known) = self.catalog.get(datacenter) else { return false };
+        if !known.roster.would_change(&claim) {
+            self.count("claims_known_already");
+            return false;
+        }
+        let own = *datacenter == self.me.datacenter;
+        if own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival, now) {
+            self.drop("own_datacenter_from_wan");
+            return false;
+        }
+        if !arrival.bulk && !self.within_budget(claim.signer, now) {
+            self.drop("signer_budget");
+            return false;
+        }
+        let signer = match self.signer_of(datacenter, &claim, leaf) {
+            Ok(signer) => signer,
+            Err(refusal) => {
+                self.drop(refusal.0);
+                if refusal == Refusal::UNKNOWN_ISSUER {
+                    self.miss_signer(arrival);
+                }
+                return false;
+            }
+        };
+        let kind = claim.body.kind();
+        let verified = match verify(&*self.trust, claim, &signer) {
+            Ok(verified) => verified,
+            Err(refused) => {
+                self.drop(refused.label());
+                return false;
+            }
+        };
+        self.count("claims_verified");
+        if !self.address_allowed(&verified, own) {
+            self.drop("address_not_allowed");
+            if !own {
+                return false;
+            }
+            // In our own datacenter it stays in the roster, so that set hashes agree, and is never talked to.
+            self.barred.insert(verified.signer);
+        } else if let Body::Record(_) = verified.body {
+            self.barred.remove(&verified.signer);
+        }
+        let unix = self.trust.unix_time();
+        let subject = verified.subject();
+        let own_leaf = leaf.cloned().or_else(|| {
+            let entry = self.catalog.get(datacenter)?.roster.get(&verified.signer)?;
+            Some(Arc::clone(&entry.leaf))
+        });
+        let Some(leaf) = own_leaf else { return false };
+        let Some(known) = self.catalog.get_mut(datacenter) else { return false };
+        let outcome = known.roster.merge(&verified, &leaf, now - arrival.age, unix);
+        match outcome {
+            Outcome::Conflict { .. } => self.saw_clone(datacenter, subject, now),
+            Outcome::New => {}
+            Outcome::Stale => return false,
+            Outcome::Unknown => {
+                self.drop("unknown_member");
+                return false;
+            }
+            Outcome::NotAllowed => {
+                self.drop("not_the_signers_to_say");
+                return false;
+            }
+            Outcome::Full => {
+                self.drop("member_table");
+                return false;
+            }
+        }
+        if !outcome.is_news() {
+            return false;
+        }
+        self.home.insert(verified.signer, datacenter.clone());
+        self.after_merge(datacenter, subject, now);
+        let with_leaf = matches!(kind, crate::claim::Kind::Record | crate::claim::Kind::Removal);
+        let item = Item { claim: Arc::clone(verified.bytes()), leaf: with_leaf.then_some(leaf) };
+        if own {
+            let priority = match kind {
+                crate::claim::Kind::Accusation => Priority::Suspicion,
+                crate::claim::Kind::Removal => Priority::Rest,
+                _ => Priority::Record,
+            };
+            self.lan.enqueue(&item, subject, verified.signer, priority);
+        }
+        if !arrival.bulk {
+            self.fresh.push(Fresh {
+                item,
+                subject,
+                datacenter: datacenter.clone(),
+                from: arrival.from,
+                tier: arrival.tier,
+            });
+        }
+        true
+    }
+
+    /// Everything in a bundle, record first. Returns whether anything changed.
+    pub(super) fn accept_bundle(&mut self, bundle: &Bundle, arrival: Arrival, now: Time) -> bool {
+        let arrival = Arrival { age: bundle.age, ..arrival };
+        let mut changed = false;
+        if bundle.claims.len() > 32 {
+            self.drop("bundle_size");
+            return false;
+        }
+        for claim in &bundle.claims {
+            // The leaf goes with the member's own record; accusers' certificates are known from their own records.
+            changed |= self.accept(claim, Some(&bundle.leaf), arrival, now);
+        }
+        if let Some(removal) = &bundle.removal {
+            changed |= self.accept(&removal.claim, removal.leaf.as_ref(), arrival, now);
+        }
+        changed
+    }
+
+    /// Whether a claim is truly signed by whom it names: for claims about ourselves, which are not merged.
+    pub(super) fn believes(&mut self, claim: &Claim, now: Time) -> bool {
+        if !self.within_budget(claim.signer, now) {
+            self.drop("signer_budget");
+            return false;
+        }
+        let signer = if claim.signer == self.me.id {
+            // An older or newer certificate may vouch for our other process or our past; the key is the same.
+            let mut me = self.me.clone();
+            if let Body::Record(record) = &claim.body {
+                me.cert_hash = record.cert_hash;
+            }
+            Some(Arc::new(me))
+        } else {
+            self.own().roster.get(&claim.signer).map(|e| Arc::clone(&e.certified))
+        };
+        let Some(signer) = signer else {
+            self.drop("unknown_signer");
+            return false;
+        };
+        match verify(&*self.trust, claim.clone(), &signer) {
+            Ok(_) => true,
+            Err(refused) => {
+                self.drop(refused.label());
+                false
+            }
+        }
+    }
+
+    /// Which datacenter a claim concerns: as the record says, or where its signer is at home.
+    fn datacenter_of(&self, claim: &Claim, leaf: Option<&Arc<[u8]>>) -> Option<Label> {
+        match &claim.body {
+            Body::Record(record) => Some(record.location.datacenter.clone()),
+            Body::Removal(_) => leaf.and_then(|l| self.trust.certify(l).ok()).map(|c| c.datacenter),
+            Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_) => {
+                self.home.get(&claim.signer).cloned()
+            }
+        }
+    }
+
+    /// The certificate that vouches for a claim's signer: the one held, or the one that came along.
+    fn signer_of(&self, datacenter: &Label, claim: &Claim, leaf: Option<&Arc<[u8]>>) -> Result<Arc<Certified>, Refusal> {
+        let held = self.catalog.get(datacenter).and_then(|k| k.roster.get(&claim.signer)).map(|e| &e.certified);
+        match (&claim.body, held) {
+            (Body::Record(record), Some(held)) if held.cert_hash == record.cert_hash => Ok(Arc::clone(held)),
+            (Body::Record(_) | Body::Removal(_), _) => {
+                let leaf = leaf.ok_or(Refusal("no_certificate"))?;
+                self.trust.certify(leaf).map(Arc::new)
+            }
+            (_, Some(held)) => Ok(Arc::clone(held)),
+            (_, None) => Err(Refusal("unknown_signer")),
+        }
+    }
+
+    fn within_budget(&mut self, signer: NodeId, now: Time) -> bool {
+        if self.budgets.len() >= 16_384 {
+            self.budgets.retain(|_, b| !b.take(SIGNER_RATE.1, now));
+        }
+        let bucket = self.budgets.entry(signer).or_insert_with(|| Bucket::new(SIGNER_RATE.0, SIGNER_RATE.1, now));
+        bucket.take(1.0, now) && self.verifications.take(1.0, now)
+    }
+
+    fn address_allowed(&self, claim: &Verified<Claim>, own: bool) -> bool {
+        let Body::Record(record) = &claim.body else { return true };
+        let within = |nets: &[ipnet::IpNet], ip| nets.iter().any(|n| n.contains(&ip));
+        let lan = !own || within(&self.settings.lan_allow, record.lan.ip().to_canonical());
+        let wan = !self.is_server()
+            || record.wan.is_none_or(|a| within(&self.settings.wan_allow, a.ip().to_canonical()));
+        lan && wan
+    }
+
+    /// What the WAN says about our own datacenter stays outside, but for members the LAN has never heard of, and for
+    /// accusations short of a verdict that have stood: without these, whoever was lost together with everybody who knew of
+    /// it would stay alive abroad for ever.
+    fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival, now: Time) -> bool {
+        let _ = now;
+        match (&claim.body, self.own().roster.get(&claim.subject())) {
+            (Body::Record(_), None) | (Body::Removal(_), _) => true,
+            (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,
+            _ => false,
+        }
+    }
+
+    /// A signer is unknown here: whoever sent the claim can tell who it is.
+    pub(super) fn miss_signer(&mut self, arrival: Arrival) {
+        if let Some(from) = arrival.from {
+            self.duties.want_seats(from, arrival.tier);
+        }
+    }
+
+    fn saw_clone(&mut self, datacenter: &Label, id: NodeId, now: Time) {
+        self.count("clones_seen");
+        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
+        let Some(entry) = entry else { return };
+        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        let detail = "two records of one incarnation: two processes use one key";
+        self.event(now, EventKind::Clone, datacenter, Some((id, name)), Some(incarnation), detail.into());
+    }
+
+    /// A roster changed: tells the pools, and whoever listens.
+    pub(super) fn after_merge(&mut self, datacenter: &Label, subject: NodeId, now: Time) {
+        self.changed();
+        let Some(known) = self.catalog.get_mut(datacenter) else { return };
+        let transitions = known.roster.take_transitions();
+        let quiet = transitions.iter().all(|t| t.id != subject);
+        for transition in &transitions {
+            self.announce(datacenter, *transition, now);
+        }
+        for id in transitions.iter().map(|t| t.id).chain(quiet.then_some(subject)) {
+            self.refresh_contact(datacenter, id, now);
+        }
+        if !transitions.is_empty() && *datacenter == self.me.datacenter {
+            self.watch_domains(now);
+        }
+    }
+
+    /// Brings the pools' knowledge of one member up to date with the roster.
+    pub(super) fn refresh_contact(&mut self, datacenter: &Label, id: NodeId, now: Time) {
+        if id == self.me.id {
+            return;
+        }
+        let own = *datacenter == self.me.datacenter;
+        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
+        let Some(entry) = entry else {
+            self.lan.remove(&id);
+            self.wan.remove(&id);
+            self.home.remove(&id);
+            return;
+        };
+        let standing = match entry.status {
+            Status::Alive => Some(Standing::Alive),
+            Status::Suspect => Some(Standing::Suspect),
+            Status::Unreachable => Some(Standing::Unreachable),
+            Status::Dead => Some(Standing::Dead),
+            Status::Left | Status::Removed => None,
+        };
+        let record = &entry.record;
+        let charges = entry.standing().take(2).map(|c| Item { claim: Arc::clone(c.claim.bytes()), leaf: None });
+        let contact = |place, address, stream, standing, charges| Contact {
+            id,
+            place,
+            position: position(&entry.certified.serial),
+            address,
+            stream,
+            key: record.lan_key,
+            incarnation: entry.incarnation(),
+            floor: record.floor(),
+            standing,
+            charges,
+        };
+        if own {
+            let barred = self.barred.contains(&id);
+            match standing.filter(|_| !barred) {
+                Some(standing) => {
+                    let (zone, rack) = entry.rack();
+                    let place = Place { zone, rack };
+                    let charges = charges.collect();
+                    let contact = contact(place, record.lan, record.stream(), standing, charges);
+                    self.lan.upsert(contact, now);
+                }
+                None => self.lan.remove(&id),
+            }
+        } else {
+            // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
+            let wan = record.wan.filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
+            match wan.filter(|_| self.is_seated()) {
+                Some(address) => {
+                    let place = Place { zone: record.location.region.clone(), rack: datacenter.clone() };
+                    let contact = contact(place, address, address, Standing::Alive, Vec::new());
+                    self.wan.upsert(contact, now);
+                    self.wan.introduced(&id);
+                }
+                None => self.wan.remove(&id),
+            }
+        }
+    }
+
+    /// Our seat came or went: the WAN pool fills or empties.
+    pub(super) fn refresh_wan(&mut self, now: Time) {
+        let foreign = self.catalog.iter().filter(|(dc, _)| **dc != self.me.datacenter);
+        let ids: Vec<(Label, NodeId)> =
+            foreign.flat_map(|(dc, k)| k.roster.iter().map(|(id, _)| (dc.clone(), *id))).collect();
+        for (datacenter, id) in ids {
+            self.refresh_contact(&datacenter, id, now);
+        }
+    }
+
+    /// Drops everybody whose certificate no longer holds.
+    pub(super) fn expel(&mut self, now: Time) {
+        let unix = self.trust.unix_time();
+        let datacenters: Vec<Label> = self.catalog.keys().cloned().collect();
+        for datacenter in datacenters {
+            let trust = Arc::clone(&self.trust);
+            let me = self.me.id;
+            let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
+            let leaves: std::collections::BTreeMap<NodeId, Arc<[u8]>> =
+                known.roster.iter().map(|(id, e)| (*id, Arc::clone(&e.leaf))).collect();
+            let holds = |c: &Certified| {
+                // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
+                c.id == me
+                    || leaves.get(&c.id).is_none_or(|leaf| {
+                        trust.certify(leaf).map_or_else(|why| why.0 == "expired", |_| true)
+                    })
+            };
+            let gone = known.roster.expel(now, unix, holds);
+            for (id, name) in gone {
+                self.event(
+                    now,
+                    EventKind::Removed,
+                    &datacenter,
+                    Some((id, name)),
+                    None,
+                    "its certificate is no longer trusted".into(),
+                );
+                self.refresh_contact(&datacenter, id, now);
+                self.changed();
+            }
+        }
+    }
+
+    fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
+        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&transition.id));
+        let Some(entry) = entry else { return };
+        let kind = match (transition.from, transition.to) {
+            (None, Status::Alive) => EventKind::Joined,
+            (_, Status::Alive) => EventKind::Alive,
+            (_, Status::Suspect) => EventKind::Suspect,
+            (_, Status::Unreachable) => EventKind::Unreachable,
+            (_, Status::Dead) => EventKind::Dead,
+            (_, Status::Left) => EventKind::Left,
+            (_, Status::Removed) => EventKind::Removed,
+        };
+        let detail = match transition.from {
+            Some(from) => format!("{from} → {}", transition.to),
+            None => format!("first seen, {}", transition.to),
+        };
+        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        self.event(now, kind, datacenter, Some((transition.id, name)), Some(incarnation), detail);
+    }
+
+    pub(super) fn event(
+        &mut self,
+        at: Time,
+        kind: EventKind,
+        datacenter: &Label,
+        member: Option<(NodeId, Label)>,
+        incarnation: Option<Incarnation>,
+        detail: String,
+    ) {
+        let (member, name) = member.map_or((None, None), |(id, name)| (Some(id), Some(name)));
+        self.events.push_back(Event { at, kind, datacenter: datacenter.clone(), member, name, incarnation, detail });
+    }
+}

@@ -1,0 +1,153 @@
+//! Datagrams in, and news out.
+
+use super::{Federation, Fresh, MAX_WAITING, Tier, admit::Arrival};
+use crate::{
+    claim::{Body, Claim},
+    identity::NodeId,
+    time::Time,
+    wire::{Frame, Item},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+impl Federation {
+    /// The LAN key under which packets from `from` are sealed, if that member is known.
+    pub fn lan_key(&self, from: NodeId) -> Option<[u8; 32]> {
+        let entry = self.own().roster.get(&from)?;
+        (!self.barred.contains(&from)).then_some(entry.record.lan_key)
+    }
+
+    /// Verifies a clear introduction, under a budget, and returns whose it is and its LAN key; `None` was counted.
+    ///
+    /// Call it when `from` is unknown, or when a packet did not open under the known key. The record is a claim like any
+    /// other: it enters the roster, and a replayed one is only old news.
+    pub fn handle_introduction(&mut self, record: &[u8], leaf: &[u8], now: Time) -> Option<(NodeId, [u8; 32])> {
+        let Ok(claim) = Claim::parse(record) else {
+            self.drop("introduction_malformed");
+            return None;
+        };
+        let Body::Record(body) = &claim.body else {
+            self.drop("introduction_malformed");
+            return None;
+        };
+        let (id, key) = (claim.signer, body.lan_key);
+        if id == self.me.id {
+            self.handle_about_me(&claim, now);
+            self.settle(now);
+            return None;
+        }
+        if body.location.datacenter != self.me.datacenter {
+            self.drop("introduction_datacenter");
+            return None;
+        }
+        let held = self.own().roster.get(&id).map(|e| Arc::clone(e.record_claim.bytes()));
+        if held.is_none_or(|bytes| *bytes != *record) {
+            if !self.introductions.take(1.0, now) {
+                self.drop("introduction_budget");
+                return None;
+            }
+            let arrival = Arrival { from: Some(id), tier: Tier::Lan, bulk: false, age: Duration::ZERO };
+            self.accept(&record.into(), Some(&leaf.into()), arrival, now);
+            self.settle(now);
+        }
+        // Whatever was made of it, only the key that the roster now holds may open the packet.
+        (self.lan_key(id) == Some(key)).then_some((id, key))
+    }
+
+    /// An authenticated datagram's payload: on the LAN opened under the sender's key, on the WAN from its connection.
+    pub fn handle_datagram(&mut self, tier: Tier, from: NodeId, payload: &[u8], now: Time) {
+        if self.left {
+            return;
+        }
+        let frame = match Frame::decode(payload) {
+            Ok(frame) => frame,
+            Err(_) => {
+                self.drop("frame_malformed");
+                return;
+            }
+        };
+        let known = match tier {
+            Tier::Lan => self.own().roster.get(&from).is_some(),
+            Tier::Wan => self.home.contains_key(&from),
+        };
+        if !known {
+            self.drop("unknown_sender");
+            return;
+        }
+        let digests = self.own_digests().clone();
+        // Whoever can seal to our key knows our record of this boot.
+        if tier == Tier::Lan {
+            self.lan.introduced(&from);
+        }
+        match frame {
+            Frame::Ping { number, watch, digest, news } => {
+                self.take_news(&news, from, tier, now);
+                self.compare_digest(tier, from, digest, now);
+                // Answered with what we know after the news: the digest shows that it arrived.
+                let digests = self.own_digests().clone();
+                let pool = match tier {
+                    Tier::Lan => &mut self.lan,
+                    Tier::Wan => &mut self.wan,
+                };
+                if pool.peer(&from).is_some() {
+                    pool.handle_ping(from, number, watch, &digests, now);
+                }
+            }
+            Frame::Ack { number, spacing, digest, news } => {
+                self.take_news(&news, from, tier, now);
+                self.compare_digest(tier, from, digest, now);
+                let pool = match tier {
+                    Tier::Lan => &mut self.lan,
+                    Tier::Wan => &mut self.wan,
+                };
+                pool.handle_ack(from, number, spacing, now);
+            }
+            Frame::PingReq { number, target, within } if tier == Tier::Lan => {
+                self.lan.handle_ping_req(from, number, target, within, &digests, now);
+            }
+            Frame::Relayed { number, answered } if tier == Tier::Lan => {
+                self.lan.handle_relayed(from, number, answered, now);
+            }
+            Frame::News { news } => self.take_news(&news, from, tier, now),
+            Frame::Heads { heads } => self.take_heads(heads, from, tier, now),
+            Frame::PingReq { .. } | Frame::Relayed { .. } => self.drop("frame_tier"),
+        }
+        self.settle(now);
+    }
+
+    fn take_news(&mut self, news: &[Item], from: NodeId, tier: Tier, now: Time) {
+        let arrival = Arrival { from: Some(from), tier, bulk: false, age: Duration::ZERO };
+        for item in news {
+            self.accept(&item.claim, item.leaf.as_ref(), arrival, now);
+        }
+    }
+
+    fn compare_digest(&mut self, tier: Tier, from: NodeId, digest: u64, now: Time) {
+        if tier == Tier::Lan {
+            let digests = self.own_digests().clone();
+            let (repair, rng) = self.lan.repair_and_rng();
+            repair.compare(from, digest, &digests, rng, now);
+        }
+    }
+
+    /// Pushes what became known in this call: inside the datacenter to sampled peers, abroad once per datacenter.
+    pub(super) fn push_fresh(&mut self, now: Time) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.is_empty() {
+            return;
+        }
+        let mut by_source: BTreeMap<Option<NodeId>, Vec<Item>> = BTreeMap::new();
+        for Fresh { item, subject, datacenter, from, tier } in fresh {
+            if datacenter == self.me.datacenter {
+                self.tell_abroad(&item, subject, now);
+                by_source.entry(from).or_default().push(item);
+            } else if tier == Tier::Wan {
+                self.tell_fellow_seats(&item);
+            }
+        }
+        for (from, items) in by_source {
+            if self.transmits.len() < MAX_WAITING {
+                self.lan.push(&items, from);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Joining: pull the roster first, learn one's own past from it, then announce oneself.
+//!
+//! All seeds are dialled at once. The first complete roster is enough after 500 ms; with none after 1 s the node announces
+//! itself alone and goes on dialling, so that a whole datacenter can start at once.
+
+use super::{
+    Federation, Tier,
+    stream::{PATIENCE, Purpose},
+};
+use crate::{
+    identity::NodeId,
+    time::{Deadline, Time},
+    view::Status,
+    wire::Ask,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+/// Seeds dialled at once.
+const SEEDS: usize = 3;
+/// One complete answer is enough after this.
+const ENOUGH: Duration = Duration::from_millis(500);
+/// Without any answer the node announces itself alone after this.
+const ALONE: Duration = Duration::from_secs(1);
+/// Members that a busy seed named and that are asked instead.
+const REFERRED: usize = 3;
+
+/// How far joining has come.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    lan_seeds: Vec<SocketAddr>,
+    started: Option<Time>,
+    /// Pulls under way.
+    asked: BTreeSet<SocketAddr>,
+    /// Seeds that gave a complete roster.
+    answered: BTreeSet<SocketAddr>,
+    /// Busy seeds, and when to come back.
+    later: BTreeMap<SocketAddr, Time>,
+    /// Announced.
+    joined: Option<Time>,
+}
+
+impl Joining {
+    pub(super) fn joined(&self) -> Option<Time> {
+        self.joined
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        let at = match (self.started, self.joined) {
+            (Some(started), None) => {
+                let next = if self.answered.is_empty() { ALONE } else { ENOUGH };
+                self.later.values().copied().min().unwrap_or(Time::NEVER).min(started + next)
+            }
+            _ => self.later.values().copied().min().unwrap_or(Time::NEVER),
+        };
+        Deadline { at, why: "join" }
+    }
+}
+
+impl Federation {
+    /// Sets the configured seeds: LAN *stream* addresses, and WAN addresses. They are dialled at once.
+    pub fn seeds(&mut self, lan: Vec<SocketAddr>, wan: Vec<SocketAddr>, now: Time) {
+        let own = self.settings.stream;
+        let mut lan: Vec<SocketAddr> = lan.into_iter().filter(|a| *a != own).collect();
+        lan.dedup();
+        self.duties.set_wan_seeds(wan, self.settings.wan, now);
+        let remembered: Vec<SocketAddr> =
+            self.memory.lan_peers.iter().copied().filter(|a| *a != own && !lan.contains(a)).collect();
+        let dialled: Vec<SocketAddr> = lan.iter().chain(&remembered).copied().take(SEEDS).collect();
+        self.joining.lan_seeds = lan.into_iter().chain(remembered).collect();
+        if self.joining.joined.is_none() {
+            self.joining.started.get_or_insert(now);
+            for address in dialled {
+                self.pull(address, None);
+            }
+            if self.joining.asked.is_empty() && self.joining.answered.is_empty() {
+                self.announce_self(now);
+            }
+        } else {
+            for address in dialled {
+                if !self.is_living_stream(address) {
+                    self.introduce_to(None, address, now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    pub(super) fn pull(&mut self, address: SocketAddr, after: Option<NodeId>) {
+        let ask = Ask::Pull { datacenter: self.me.datacenter.clone(), after };
+        if self.ask(Tier::Lan, None, Some(address), &ask, PATIENCE, Purpose::Pull { address }) {
+            self.joining.asked.insert(address);
+        }
+    }
+
+    pub(super) fn pull_failed(&mut self, address: SocketAddr, now: Time) {
+        self.joining.asked.remove(&address);
+        if self.joining.joined.is_none() {
+            self.joining.later.insert(address, now + Duration::from_millis(300));
+        }
+    }
+
+    /// A busy seed named others: ask some of them, and come back later.
+    pub(super) fn pull_referred(&mut self, address: SocketAddr, after: Duration, now: Time) {
+        self.joining.asked.remove(&address);
+        self.joining.later.insert(address, now + after.min(Duration::from_secs(10)));
+        let asked = &self.joining.asked;
+        let others: Vec<SocketAddr> = self
+            .lan
+            .peers()
+            .map(|p| p.contact.stream)
+            .filter(|a| !asked.contains(a) && *a != address)
+            .take(REFERRED)
+            .collect();
+        for other in others {
+            self.pull(other, None);
+        }
+    }
+
+    /// A complete roster arrived.
+    pub(super) fn pulled(&mut self, address: SocketAddr, now: Time) {
+        self.joining.asked.remove(&address);
+        self.joining.later.remove(&address);
+        self.joining.answered.insert(address);
+        let waited = self.joining.started.is_none_or(|at| now.since(at) >= ENOUGH);
+        if self.joining.joined.is_none() && (waited || self.joining.asked.is_empty()) {
+            self.announce_self(now);
+        } else if self.joining.joined.is_some() {
+            self.introduce_to(None, address, now);
+        }
+    }
+
+    pub(super) fn tick_join(&mut self, now: Time) {
+        let due: Vec<SocketAddr> =
+            self.joining.later.iter().filter(|(_, at)| **at <= now).map(|(a, _)| *a).collect();
+        for address in due {
+            self.joining.later.remove(&address);
+            if self.joining.answered.is_empty() {
+                self.pull(address, None);
+            }
+        }
+        if let (Some(started), None) = (self.joining.started, self.joining.joined) {
+            let enough = !self.joining.answered.is_empty() && now.since(started) >= ENOUGH;
+            if enough || now.since(started) >= ALONE {
+                self.announce_self(now);
+            }
+        }
+    }
+
+    /// Tells peers and the seeds that answered who we are.
+    fn announce_self(&mut self, now: Time) {
+        self.joining.joined = Some(now);
+        self.changed();
+        let digests = self.own_digests().clone();
+        self.lan.settle(now);
+        self.lan.greet(&digests, now);
+        let answered: Vec<SocketAddr> = self.joining.answered.iter().copied().collect();
+        for address in answered {
+            self.introduce_to(None, address, now);
+        }
+    }
+
+    /// Records were exchanged with a member; if views differ, they are compared at once.
+    pub(super) fn met(&mut self, with: NodeId, address: SocketAddr, digest: u64, now: Time) {
+        if self.joining.answered.is_empty() && self.own().roster.len() <= 2 {
+            // We were alone: the whole roster is what we lack.
+            self.pull(address, None);
+        } else if !self.own_digests().agrees(digest) && !self.lan.repair.is_under_way(&with) {
+            let datacenter = self.me.datacenter.clone();
+            self.reconcile(Tier::Lan, with, &datacenter, now);
+        }
+    }
+
+    fn is_living_stream(&self, address: SocketAddr) -> bool {
+        self.own().roster.iter().any(|(_, e)| {
+            e.record.stream() == address && matches!(e.status, Status::Alive | Status::Suspect)
+        })
+    }
+
+    /// Seeds at whose address nobody lives that we know of.
+    pub(super) fn lost_seeds(&self) -> Vec<SocketAddr> {
+        self.joining.lan_seeds.iter().copied().filter(|a| !self.is_living_stream(*a)).collect()
+    }
+}

@@ -1,0 +1,277 @@
+//! What this node says of itself: its record, its refutations, its goodbye, its accusations.
+
+use super::{Federation, Fresh, Settings, Tier};
+use crate::{
+    claim::{Accusation, Alive, Basis, Body, Claim, Leave, Record, Verified, Versions},
+    identity::{Incarnation, Location, NodeId},
+    pool::{Priority, observers::position},
+    time::Time,
+    trust::Certified,
+    view::{EventKind, Status},
+    wire::{Bundle, Item, VERSION},
+};
+use std::{sync::Arc, time::Duration};
+
+/// A second process with our key is answered at most this often.
+const CLONE_ANSWER: Duration = Duration::from_secs(60);
+
+pub(super) fn first_record(settings: &Settings, me: &Certified, lan_key: [u8; 32], incarnation: Incarnation) -> Record {
+    Record {
+        incarnation,
+        name: me.name.clone(),
+        location: Location {
+            region: settings.region.clone(),
+            datacenter: me.datacenter.clone(),
+            zone: me.zone.clone(),
+            rack: me.rack.clone(),
+        },
+        role: me.role,
+        cert_hash: me.cert_hash,
+        lan: settings.lan,
+        stream_port: settings.stream.port(),
+        wan: settings.wan,
+        lan_key,
+        pause_tolerance: settings.pause_tolerance,
+        health: 0,
+        seat: false,
+        seats: settings.seats,
+        versions: Versions { min: VERSION, max: VERSION },
+        software: settings.version.clone(),
+        tags: settings.tags.clone(),
+    }
+}
+
+impl Federation {
+    /// Says goodbye. Drain transmits for a moment, then stop.
+    pub fn leave(&mut self, now: Time) {
+        if self.left {
+            return;
+        }
+        self.incarnation.seq += 1;
+        let claim = Claim::sign(&*self.trust, Body::Leave(Leave { incarnation: self.incarnation }));
+        self.publish_own(&claim, now);
+        self.settle(now);
+        self.left = true;
+        self.changed();
+    }
+
+    /// The certificate was renewed, or whom we trust changed: judge everybody again, and say anew who we are.
+    pub fn handle_trust_changed(&mut self, now: Time) {
+        let (leaf, me) = self.trust.own();
+        if me.id == self.me.id && me.cert_hash != self.me.cert_hash {
+            self.me = me;
+            self.leaf = leaf;
+            self.lan.set_position(position(&self.me.serial));
+            self.republish(now);
+        }
+        self.expel(now);
+        self.settle(now);
+    }
+
+    /// Signs a new record at a higher incarnation and spreads it.
+    pub(super) fn republish(&mut self, now: Time) {
+        self.incarnation.seq += 1;
+        self.sign_record(now);
+        let claim = self.record_claim.clone();
+        self.spread_own(&claim);
+        self.changed();
+    }
+
+    fn sign_record(&mut self, now: Time) {
+        let mut record = (*self.record).clone();
+        record.incarnation = self.incarnation;
+        record.cert_hash = self.me.cert_hash;
+        record.health = self.health.max(self.lan.health.score() / 2);
+        self.record = Arc::new(record);
+        self.record_claim = Claim::sign(&*self.trust, Body::Record(Arc::clone(&self.record)));
+        self.alive_claim = None;
+        self.hold_own(now);
+    }
+
+    /// Takes a seat, or gives it up.
+    pub(super) fn set_seat(&mut self, seat: bool, now: Time) {
+        let mut record = (*self.record).clone();
+        record.seat = seat;
+        self.record = Arc::new(record);
+        self.republish(now);
+        self.count(if seat { "seats_taken" } else { "seats_resigned" });
+        self.refresh_wan(now);
+    }
+
+    /// Keeps our own claims in our roster, like everybody's: the set hash includes us.
+    pub(super) fn hold_own(&mut self, now: Time) {
+        let unix = self.trust.unix_time();
+        let (claim, leaf) = (self.record_claim.clone(), Arc::clone(&self.leaf));
+        let datacenter = self.me.datacenter.clone();
+        self.home.insert(self.me.id, datacenter.clone());
+        if let Some(known) = self.catalog.get_mut(&datacenter) {
+            known.roster.merge(&claim, &leaf, now, unix);
+        }
+        self.after_merge(&datacenter, self.me.id, now);
+    }
+
+    /// A claim of our own: kept and spread.
+    fn publish_own(&mut self, claim: &Verified<Claim>, now: Time) {
+        let unix = self.trust.unix_time();
+        let (leaf, datacenter) = (Arc::clone(&self.leaf), self.me.datacenter.clone());
+        if let Some(known) = self.catalog.get_mut(&datacenter) {
+            known.roster.merge(claim, &leaf, now, unix);
+        }
+        self.after_merge(&datacenter, claim.subject(), now);
+        self.spread_own(claim);
+    }
+
+    fn spread_own(&mut self, claim: &Verified<Claim>) {
+        let leaf = matches!(claim.body, Body::Record(_)).then(|| Arc::clone(&self.leaf));
+        let item = Item { claim: Arc::clone(claim.bytes()), leaf };
+        self.lan.enqueue(&item, claim.subject(), claim.signer, Priority::Own);
+        self.fresh.push(Fresh {
+            item,
+            subject: claim.subject(),
+            datacenter: self.me.datacenter.clone(),
+            from: None,
+            tier: Tier::Lan,
+        });
+    }
+
+    /// "Still here": a higher sequence number, pushed at once.
+    pub(super) fn refute(&mut self, above: Incarnation, now: Time) {
+        if self.left {
+            return;
+        }
+        self.incarnation = self.incarnation.max(above);
+        self.incarnation.seq += 1;
+        let alive = Alive { incarnation: self.incarnation, record: self.record_claim.hash() };
+        let claim = Claim::sign(&*self.trust, Body::Alive(alive));
+        self.alive_claim = Some(claim.clone());
+        self.lan.health.failed(1);
+        self.count("refutations");
+        self.publish_own(&claim, now);
+        self.changed();
+    }
+
+    /// Signs what the detector found.
+    pub(super) fn accuse(
+        &mut self,
+        accused: NodeId,
+        incarnation: Incarnation,
+        silent: Duration,
+        closed: bool,
+        quorate: bool,
+        now: Time,
+    ) {
+        if self.left {
+            return;
+        }
+        let Some(entry) = self.own().roster.get(&accused) else { return };
+        // Between the probe and now it may have refuted, left, or been found dead.
+        if entry.incarnation() != incarnation || matches!(entry.status, Status::Dead | Status::Left | Status::Removed) {
+            return;
+        }
+        let silent = Duration::from_millis(u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
+        let basis = if closed { Basis::PortClosed } else { Basis::Timeout };
+        let accusation = Accusation { accused, incarnation, silent, basis, quorate };
+        let claim = Claim::sign(&*self.trust, Body::Accusation(accusation));
+        self.count("accusations_signed");
+        let unix = self.trust.unix_time();
+        let (leaf, datacenter) = (Arc::clone(&self.leaf), self.me.datacenter.clone());
+        let Some(known) = self.catalog.get_mut(&datacenter) else { return };
+        if known.roster.merge(&claim, &leaf, now, unix).is_news() {
+            self.after_merge(&datacenter, accused, now);
+            let item = Item { claim: Arc::clone(claim.bytes()), leaf: None };
+            self.lan.enqueue(&item, accused, self.me.id, Priority::Suspicion);
+            // The accused hears it first of all.
+            self.lan.push_to(accused, std::slice::from_ref(&item));
+            self.fresh.push(Fresh { item, subject: accused, datacenter, from: None, tier: Tier::Lan });
+        }
+    }
+
+    /// Something about ourselves came in. Own claims above our incarnation are our past, or a second process.
+    pub(super) fn handle_about_me(&mut self, claim: &Claim, now: Time) {
+        let Some(theirs) = claim.incarnation() else { return };
+        match &claim.body {
+            Body::Accusation(_) => {
+                if theirs == self.incarnation && self.believes(claim, now) {
+                    self.count("accused");
+                    self.refute(theirs, now);
+                }
+            }
+            Body::Record(_) | Body::Alive(_) | Body::Leave(_) => {
+                let same = theirs == self.incarnation;
+                let foreign = match &claim.body {
+                    Body::Record(record) => record.lan_key != self.record.lan_key,
+                    // At our own incarnation only we can have signed; anything else there is a second process.
+                    Body::Alive(_) | Body::Leave(_) => !same,
+                    Body::Accusation(_) | Body::Head(_) | Body::Removal(_) => false,
+                };
+                if theirs < self.incarnation || !foreign || self.left || !self.believes(claim, now) {
+                    return;
+                }
+                if self.blank && theirs > self.incarnation {
+                    self.blank = false;
+                    self.count("past_adopted");
+                    self.incarnation = Incarnation { boot: theirs.boot + 1, seq: 0 };
+                    self.sign_record(now);
+                    self.remember_boot();
+                    let record = self.record_claim.clone();
+                    self.spread_own(&record);
+                    self.changed();
+                } else {
+                    self.answer_clone(theirs, now);
+                }
+            }
+            Body::Head(_) | Body::Removal(_) => {}
+        }
+    }
+
+    /// A second process with our key: reported, answered with at most one higher incarnation a minute.
+    fn answer_clone(&mut self, theirs: Incarnation, now: Time) {
+        self.cloned = Some(now);
+        self.count("clones_seen");
+        let entry_name = self.me.name.clone();
+        self.event(
+            now,
+            EventKind::Clone,
+            &self.me.datacenter.clone(),
+            Some((self.me.id, entry_name)),
+            Some(theirs),
+            "another process uses this node's key; neither is shut down, both are barred from seats".into(),
+        );
+        if self.last_answer_to_clone.is_some_and(|at| now.since(at) < CLONE_ANSWER) {
+            return;
+        }
+        self.last_answer_to_clone = Some(now);
+        self.incarnation = theirs.max(self.incarnation);
+        let mut record = (*self.record).clone();
+        record.seat = false;
+        self.record = Arc::new(record);
+        self.republish(now);
+        self.remember_boot();
+        self.refresh_wan(now);
+    }
+
+    fn remember_boot(&mut self) {
+        if self.memory.boot != self.incarnation.boot {
+            self.memory.boot = self.incarnation.boot;
+            self.memory_out = Some(self.memory.clone());
+        }
+    }
+
+    /// Everything we hold about ourselves, for contacts that heal and for joins.
+    pub(super) fn own_bundle(&self) -> Bundle {
+        let claims = std::iter::once(&self.record_claim).chain(&self.alive_claim);
+        Bundle {
+            claims: claims.map(|c| Arc::clone(c.bytes())).collect(),
+            leaf: Arc::clone(&self.leaf),
+            removal: None,
+            age: Duration::ZERO,
+        }
+    }
+
+    /// Accusations against a member at its current incarnation: what it is told first of all.
+    pub(super) fn held_against(&self, id: &NodeId) -> Vec<Item> {
+        let entry = self.own().roster.get(id);
+        let standing = entry.into_iter().flat_map(|e| e.standing());
+        standing.take(2).map(|c| Item { claim: Arc::clone(c.claim.bytes()), leaf: None }).collect()
+    }
+}

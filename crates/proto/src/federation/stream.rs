@@ -1,0 +1,397 @@
+//! Questions over streams: one message there, one back.
+
+use super::{Federation, MAX_MESSAGE, Peer, RequestError, RequestId, Tier, admit::Arrival};
+use crate::{
+    identity::{Label, NodeId, Role},
+    roster::{Entry, bits_for, bucket_of},
+    time::Time,
+    view::Status,
+    wire::{Ask, Bundle, Item, Reply},
+};
+use rand::seq::IndexedRandom;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+/// Bytes of claims in one page or exchange.
+const PAGE: usize = 60 * 1024;
+/// Members wanted in one exchange.
+const WANTED: usize = 256;
+/// Who is named when we are too busy.
+const REFERRALS: usize = 8;
+/// How long a question may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a request under way is for.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    Probe { tier: Tier, to: NodeId },
+    Pull { address: SocketAddr },
+    Introduce { address: SocketAddr },
+    Compare { tier: Tier, to: NodeId, datacenter: Label },
+    Exchange { tier: Tier, to: NodeId, datacenter: Label, changed: bool },
+    Heads,
+    Seats { address: Option<SocketAddr> },
+}
+
+impl Federation {
+    /// A request from an authenticated peer; the answer, or nothing if it has none (reset the stream then).
+    pub fn handle_request(&mut self, tier: Tier, from: &Peer, body: &[u8], now: Time) -> Vec<u8> {
+        let fits = match tier {
+            Tier::Lan => from.certified.datacenter == self.me.datacenter && from.certified.role != Role::Operator,
+            Tier::Wan => from.certified.role == Role::Server && self.is_server(),
+        };
+        if !fits || self.left {
+            self.drop("request_role");
+            return Vec::new();
+        }
+        let Ok(ask) = Ask::decode(body) else {
+            self.drop("request_malformed");
+            return Vec::new();
+        };
+        let reply = self.answer(tier, from, ask, now);
+        self.settle(now);
+        let Some(reply) = reply else {
+            self.drop("request_unanswerable");
+            return Vec::new();
+        };
+        let bytes = reply.encode();
+        if !matches!(reply, Reply::Here { .. } | Reply::Met { .. } | Reply::Heads { .. }) {
+            self.bulk.charge(bytes.len() as f64, now);
+        }
+        bytes
+    }
+
+    fn answer(&mut self, tier: Tier, from: &Peer, ask: Ask, now: Time) -> Option<Reply> {
+        let id = from.certified.id;
+        let arrival = Arrival { from: Some(id), tier, bulk: true, age: Duration::ZERO };
+        match ask {
+            Ask::Probe { news } => {
+                for item in &news {
+                    self.accept(&item.claim, item.leaf.as_ref(), Arrival { bulk: false, ..arrival }, now);
+                }
+                let claims = self.own_bundle().claims;
+                let news = claims.into_iter().map(|claim| Item { claim, leaf: None }).collect();
+                Some(Reply::Here { news })
+            }
+            Ask::Pull { datacenter, after } => {
+                if tier == Tier::Wan && datacenter == self.me.datacenter && !self.is_seated() {
+                    return None;
+                }
+                if !self.bulk.open(now) {
+                    self.count("joins_referred");
+                    return Some(self.refer(id));
+                }
+                self.page(&datacenter, after, id, now)
+            }
+            Ask::Introduce { me, you, digest } => {
+                if tier != Tier::Lan {
+                    return None;
+                }
+                self.accept_bundle(&me, Arrival { bulk: false, ..arrival }, now);
+                if let Some(you) = you {
+                    self.accept_bundle(&you, arrival, now);
+                }
+                let digests = self.own_digests().clone();
+                let (repair, rng) = self.lan.repair_and_rng();
+                repair.compare(id, digest, &digests, rng, now);
+                let you = self.bundle(&self.me.datacenter.clone(), &id, now);
+                Some(Reply::Met { me: self.own_bundle(), you, digest: digests.current() })
+            }
+            Ask::Compare { datacenter, bits, buckets } => {
+                let known = self.catalog.get(&datacenter)?;
+                let (entries, buckets) = known.roster.differences(bits, &buckets);
+                Some(Reply::Differences { entries, buckets })
+            }
+            Ask::Exchange { datacenter, want, give } => {
+                self.accept_bundles(&give, arrival, now);
+                let mut bundles = Vec::new();
+                let mut size = 0;
+                for id in want.iter().take(WANTED) {
+                    if let Some(bundle) = self.bundle(&datacenter, id, now) {
+                        size += weight(&bundle);
+                        bundles.push(bundle);
+                    }
+                    if size > PAGE {
+                        break;
+                    }
+                }
+                Some(Reply::Given { bundles })
+            }
+            Ask::Heads => {
+                // Our own datacenter's heads come along: a second server's signature is what attests.
+                let heads = self.catalog.values().flat_map(|k| k.heads(3, now)).collect();
+                (tier == Tier::Lan && self.is_server()).then_some(Reply::Heads { heads })
+            }
+            Ask::Seats { known, mine } => Some(self.answer_seats(tier, from, &known, &mine, now)),
+        }
+    }
+
+    /// A page of a roster after an id.
+    fn page(&self, datacenter: &Label, after: Option<NodeId>, asker: NodeId, now: Time) -> Option<Reply> {
+        let roster = &self.catalog.get(datacenter)?.roster;
+        let mut bundles = Vec::new();
+        let mut size = 0;
+        let mut next = None;
+        for (id, entry) in roster.after(after) {
+            if entry.has_faded(now) || *id == asker {
+                continue;
+            }
+            if size > PAGE {
+                next = bundles.last().map(|(id, _): &(NodeId, Bundle)| *id);
+                break;
+            }
+            let bundle = self.bundle_of(datacenter, id, entry, now);
+            size += weight(&bundle);
+            bundles.push((*id, bundle));
+        }
+        let bundles = bundles.into_iter().map(|(_, b)| b).collect();
+        let you = if after.is_none() { self.bundle(datacenter, &asker, now) } else { None };
+        Some(Reply::Page { bundles, next, you })
+    }
+
+    /// Others who have joined already.
+    fn refer(&mut self, asker: NodeId) -> Reply {
+        let drawn = self.lan.draw(REFERRALS, |p| p.contact.id != asker);
+        let datacenter = self.me.datacenter.clone();
+        let entries = drawn.iter().filter_map(|id| self.own().roster.get(id).map(|e| (id, e)));
+        let referrals = entries.map(|(id, e)| self.bundle_of(&datacenter, id, e, Time::default())).collect();
+        Reply::Busy { after: Duration::from_millis(500), referrals }
+    }
+
+    /// Everything held about a member.
+    pub(super) fn bundle(&self, datacenter: &Label, id: &NodeId, now: Time) -> Option<Bundle> {
+        if *id == self.me.id {
+            return Some(self.own_bundle());
+        }
+        let entry = self.catalog.get(datacenter)?.roster.get(id)?;
+        Some(self.bundle_of(datacenter, id, entry, now))
+    }
+
+    pub(super) fn bundle_of(&self, datacenter: &Label, id: &NodeId, entry: &Entry, now: Time) -> Bundle {
+        let removal = self.catalog.get(datacenter).and_then(|k| k.roster.removal(id));
+        let ages = matches!(entry.status, Status::Dead | Status::Left | Status::Suspect | Status::Unreachable);
+        Bundle {
+            claims: entry.claims().map(Arc::clone).collect(),
+            leaf: Arc::clone(&entry.leaf),
+            removal: removal
+                .map(|(claim, leaf)| Item { claim: Arc::clone(claim.bytes()), leaf: Some(Arc::clone(leaf)) }),
+            age: if ages { now.since(entry.since) } else { Duration::ZERO },
+        }
+    }
+
+    /// Several members: all records first, so that accusers are known before what they say.
+    pub(super) fn accept_bundles(&mut self, bundles: &[Bundle], arrival: Arrival, now: Time) -> bool {
+        let mut changed = false;
+        for bundle in bundles {
+            if let Some(record) = bundle.claims.first() {
+                let arrival = Arrival { age: Duration::ZERO, ..arrival };
+                changed |= self.accept(record, Some(&bundle.leaf), arrival, now);
+            }
+        }
+        for bundle in bundles {
+            changed |= self.accept_bundle(bundle, arrival, now);
+        }
+        changed
+    }
+
+    /// The answer to a request of ours, or why there is none.
+    pub fn handle_response(&mut self, id: RequestId, result: Result<(Peer, Vec<u8>), RequestError>, now: Time) {
+        let Some(purpose) = self.requests.remove(&id) else { return };
+        if self.left {
+            return;
+        }
+        match result {
+            Ok((peer, body)) if body.len() <= MAX_MESSAGE => match Reply::decode(&body) {
+                Ok(reply) => self.take_reply(purpose, &peer, reply, now),
+                Err(_) => {
+                    self.drop("response_malformed");
+                    self.give_up(&purpose, now);
+                }
+            },
+            Ok(_) => {
+                self.drop("response_size");
+                self.give_up(&purpose, now);
+            }
+            Err(_) => {
+                self.count("requests_failed");
+                self.give_up(&purpose, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    fn give_up(&mut self, purpose: &Purpose, now: Time) {
+        match purpose {
+            Purpose::Probe { tier, to } => self.pool_mut(*tier).stream_answered(to, false, now),
+            Purpose::Pull { address } => self.pull_failed(*address, now),
+            Purpose::Introduce { .. } | Purpose::Heads => {}
+            Purpose::Compare { to, datacenter, .. } | Purpose::Exchange { to, datacenter, .. } => {
+                self.repair_done(datacenter, to, false, now);
+            }
+            Purpose::Seats { address } => {
+                if let Some(address) = address {
+                    self.duties.seats_failed(*address, now);
+                }
+            }
+        }
+    }
+
+    fn take_reply(&mut self, purpose: Purpose, peer: &Peer, reply: Reply, now: Time) {
+        let from = peer.certified.id;
+        let arrival = |tier| Arrival { from: Some(from), tier, bulk: true, age: Duration::ZERO };
+        match (purpose, reply) {
+            (Purpose::Probe { tier, to }, Reply::Here { news }) => {
+                for item in &news {
+                    self.accept(&item.claim, item.leaf.as_ref(), Arrival { bulk: false, ..arrival(tier) }, now);
+                }
+                self.pool_mut(tier).stream_answered(&to, from == to, now);
+            }
+            (Purpose::Pull { address }, Reply::Page { bundles, next, you }) => {
+                if let Some(you) = you {
+                    self.accept_bundle(&you, arrival(Tier::Lan), now);
+                }
+                self.accept_bundles(&bundles, arrival(Tier::Lan), now);
+                match next {
+                    Some(next) => self.pull(address, Some(next)),
+                    None => self.pulled(address, now),
+                }
+            }
+            (Purpose::Pull { address }, Reply::Busy { after, referrals }) => {
+                self.accept_bundles(&referrals, arrival(Tier::Lan), now);
+                self.pull_referred(address, after, now);
+            }
+            (Purpose::Introduce { address }, Reply::Met { me, you, digest }) => {
+                let met = Arrival { bulk: false, ..arrival(Tier::Lan) };
+                self.accept_bundle(&me, met, now);
+                if let Some(you) = you {
+                    self.accept_bundle(&you, arrival(Tier::Lan), now);
+                }
+                self.met(from, address, digest, now);
+            }
+            (Purpose::Compare { tier, to, datacenter }, Reply::Differences { entries, buckets }) => {
+                self.exchange(tier, to, datacenter, &entries, &buckets, now);
+            }
+            (Purpose::Exchange { tier, to, datacenter, changed }, Reply::Given { bundles }) => {
+                let changed = self.accept_bundles(&bundles, arrival(tier), now) || changed;
+                self.repair_done(&datacenter, &to, changed, now);
+            }
+            (Purpose::Heads, Reply::Heads { heads }) => self.take_heads(heads, from, Tier::Lan, now),
+            (Purpose::Seats { address }, Reply::Seats { bundles, authorities }) => {
+                let tier = if peer.certified.datacenter == self.me.datacenter { Tier::Lan } else { Tier::Wan };
+                self.take_seats(tier, address, &bundles, &authorities, from, now);
+            }
+            (purpose, _) => {
+                self.drop("response_kind");
+                self.give_up(&purpose, now);
+            }
+        }
+    }
+
+    pub(super) fn pool_mut(&mut self, tier: Tier) -> &mut crate::pool::Pool {
+        match tier {
+            Tier::Lan => &mut self.lan,
+            Tier::Wan => &mut self.wan,
+        }
+    }
+
+    /// Begins a reconciliation of one datacenter's roster with one peer.
+    pub(super) fn reconcile(&mut self, tier: Tier, with: NodeId, datacenter: &Label, now: Time) {
+        let Some(known) = self.catalog.get(datacenter) else { return };
+        let bits = bits_for(known.roster.len());
+        let ask = Ask::Compare { datacenter: datacenter.clone(), bits, buckets: known.roster.buckets(bits) };
+        let purpose = Purpose::Compare { tier, to: with, datacenter: datacenter.clone() };
+        self.count("reconciliations");
+        if !self.ask(tier, Some(with), None, &ask, PATIENCE, purpose) {
+            self.repair_done(datacenter, &with, false, now);
+        }
+    }
+
+    /// Second step: asks for what they have otherwise, and tells what we have otherwise.
+    fn exchange(
+        &mut self,
+        tier: Tier,
+        to: NodeId,
+        datacenter: Label,
+        theirs: &[(NodeId, u64)],
+        buckets: &[u32],
+        now: Time,
+    ) {
+        let Some(known) = self.catalog.get(&datacenter) else { return };
+        let bits = bits_for(known.roster.len());
+        let theirs: BTreeMap<NodeId, u64> = theirs.iter().copied().collect();
+        let hash = |id: &NodeId| known.roster.get(id).map(Entry::hash);
+        let want: Vec<NodeId> = theirs
+            .iter()
+            .filter(|(id, h)| **id != self.me.id && hash(id) != Some(**h))
+            .map(|(id, _)| *id)
+            .take(WANTED)
+            .collect();
+        let mut give = Vec::new();
+        let mut size = 0;
+        for (id, entry) in known.roster.iter() {
+            let differing = u32::try_from(bucket_of(id, bits)).is_ok_and(|b| buckets.contains(&b));
+            let same = theirs.get(id).is_some_and(|h| *h == entry.hash());
+            if differing && !same && entry.hash() != 0 && size < PAGE {
+                let bundle = self.bundle_of(&datacenter, id, entry, now);
+                size += weight(&bundle);
+                give.push(bundle);
+            }
+        }
+        if want.is_empty() && give.is_empty() {
+            return self.repair_done(&datacenter, &to, false, now);
+        }
+        let changed = !give.is_empty();
+        let ask = Ask::Exchange { datacenter: datacenter.clone(), want, give };
+        let purpose = Purpose::Exchange { tier, to, datacenter: datacenter.clone(), changed };
+        if !self.ask(tier, Some(to), None, &ask, PATIENCE, purpose) {
+            self.repair_done(&datacenter, &to, false, now);
+        }
+    }
+
+    fn repair_done(&mut self, datacenter: &Label, with: &NodeId, changed: bool, now: Time) {
+        if *datacenter == self.me.datacenter {
+            self.lan.repair.finished(with, changed, now);
+        } else if let Some(known) = self.catalog.get_mut(datacenter) {
+            known.repair.finished(with, changed, now);
+        }
+    }
+
+    /// Starts the reconciliations that are due.
+    pub(super) fn tick_repair(&mut self, now: Time) {
+        for with in self.lan.repair.due(now) {
+            let datacenter = self.me.datacenter.clone();
+            self.reconcile(Tier::Lan, with, &datacenter, now);
+        }
+        let foreign: Vec<Label> = self.catalog.keys().filter(|dc| **dc != self.me.datacenter).cloned().collect();
+        for datacenter in foreign {
+            let due = self.catalog.get_mut(&datacenter).map(|k| k.repair.due(now)).unwrap_or_default();
+            for with in due {
+                let tier = if self.home.get(&with) == Some(&self.me.datacenter) { Tier::Lan } else { Tier::Wan };
+                self.reconcile(tier, with, &datacenter, now);
+            }
+        }
+    }
+
+    /// Dials one lost member or seed: with probability lost ÷ living, once a second.
+    pub(super) fn introduce_to(&mut self, to: Option<NodeId>, address: SocketAddr, now: Time) {
+        let datacenter = self.me.datacenter.clone();
+        let you = to.and_then(|id| self.bundle(&datacenter, &id, now));
+        let ask = Ask::Introduce { me: self.own_bundle(), you, digest: self.own_digests().current() };
+        self.count("healing_contacts");
+        self.ask(Tier::Lan, to, Some(address), &ask, PATIENCE, Purpose::Introduce { address });
+    }
+
+    pub(super) fn random_lost(&mut self) -> Option<(NodeId, SocketAddr)> {
+        use crate::pool::Standing::{Dead, Unreachable};
+        let lost: Vec<_> = self
+            .lan
+            .peers()
+            .filter(|p| matches!(p.contact.standing, Dead | Unreachable))
+            .map(|p| (p.contact.id, p.contact.stream))
+            .collect();
+        lost.choose(&mut self.rng).copied()
+    }
+}
+
+fn weight(bundle: &Bundle) -> usize {
+    bundle.claims.iter().map(|c| c.len() + 4).sum::<usize>() + bundle.leaf.len() + 16
+}

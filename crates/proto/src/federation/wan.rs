@@ -1,0 +1,276 @@
+//! Between datacenters: heads, news told once per datacenter, and how seat holders find each other.
+
+use super::{
+    Federation, Peer, Tier,
+    admit::Arrival,
+    stream::{PATIENCE, Purpose},
+};
+use crate::{
+    catalog::RESIGN,
+    claim::{Body, Claim, Head, hash8, verify},
+    identity::{Incarnation, Label, NodeId},
+    pool::Pool,
+    time::Time,
+    view::Status,
+    wire::{Ask, Bundle, Frame, HeadItem, Item, Reply},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Heads in one datagram.
+const PER_FRAME: usize = 7;
+/// Heads of a roster that changes all the time are signed at most this often.
+const SETTLED: Duration = Duration::from_millis(250);
+/// A link or a head's relay that differs is not believed beyond this age.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
+impl Federation {
+    /// Signs a head when the roster changed, and at least every 2 s.
+    pub(super) fn tick_head(&mut self, now: Time) {
+        if !self.is_seated() {
+            return;
+        }
+        let own = self.own();
+        let digest = own.roster.digests().current();
+        if let Some((made, last)) = own.last_of(&self.me.id) {
+            let due = if last == digest { RESIGN * 3 / 4 } else { SETTLED };
+            if now.since(made) < due {
+                return;
+            }
+        }
+        let present = own.roster.present();
+        let alive = own.roster.iter().filter(|(_, e)| e.status == Status::Alive).count();
+        let mut seats: Vec<[u8; 4]> = self.own_seats().iter().filter_map(|id| id.0.first_chunk().copied()).collect();
+        seats.sort_unstable();
+        seats.truncate(7);
+        self.heads_signed += 1;
+        let head = Head {
+            incarnation: Incarnation { boot: self.incarnation.boot, seq: self.heads_signed },
+            digest,
+            members: u32::try_from(present).unwrap_or(u32::MAX),
+            alive: u32::try_from(alive).unwrap_or(u32::MAX),
+            seats,
+        };
+        let claim = Claim::sign(&*self.trust, Body::Head(head));
+        let datacenter = self.me.datacenter.clone();
+        if let Some(known) = self.catalog.get_mut(&datacenter) {
+            known.merge_head(&claim, Duration::ZERO, true, now);
+        }
+    }
+
+    /// Living seat holders of our own datacenter.
+    pub(super) fn own_seats(&self) -> Vec<NodeId> {
+        let roster = &self.own().roster;
+        let sits = |s| matches!(s, Status::Alive | Status::Suspect);
+        roster.iter().filter(|(_, e)| e.record.seat && sits(e.status)).map(|(id, _)| *id).collect()
+    }
+
+    /// Our own newest head and the newest of each other datacenter, to one peer.
+    pub(super) fn send_heads(&mut self, to: NodeId, now: Time) {
+        let their = self.home.get(&to).cloned();
+        let own = self.own().head_of(&self.me.id, now);
+        let others = self.catalog.iter().filter(|(dc, _)| **dc != self.me.datacenter && Some(*dc) != their.as_ref());
+        let heads: Vec<HeadItem> = own.into_iter().chain(others.filter_map(|(_, k)| k.newest(now))).collect();
+        for some in heads.chunks(PER_FRAME) {
+            self.wan.send(to, Frame::Heads { heads: some.to_vec() });
+        }
+    }
+
+    /// Heads came in: kept if newer, and compared with what we hold of their rosters.
+    pub(super) fn take_heads(&mut self, heads: Vec<HeadItem>, from: NodeId, tier: Tier, now: Time) {
+        for HeadItem { item, age, direct } in heads {
+            let Ok(claim) = Claim::parse(&item.claim) else {
+                self.drop("claim_malformed");
+                continue;
+            };
+            let Body::Head(head) = &claim.body else {
+                self.drop("head_kind");
+                continue;
+            };
+            if claim.signer == self.me.id || age > MAX_AGE {
+                continue;
+            }
+            let Some(datacenter) = self.home.get(&claim.signer).cloned() else {
+                self.miss_signer(Arrival { from: Some(from), tier, bulk: true, age });
+                continue;
+            };
+            let own = datacenter == self.me.datacenter;
+            if (own && tier == Tier::Wan) || (!own && !self.is_server()) {
+                continue;
+            }
+            // Direct is what came from the signer itself, or what one of our own seats says did.
+            let direct = match tier {
+                Tier::Wan => claim.signer == from,
+                Tier::Lan => direct,
+            };
+            let digest = head.digest;
+            let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
+            if !known.is_newer(&claim) {
+                known.seen_again(&claim, age, direct, now);
+                continue;
+            }
+            let Some(signer) = known.roster.get(&claim.signer).map(|e| Arc::clone(&e.certified)) else { continue };
+            match verify(&*self.trust, claim, &signer) {
+                Ok(claim) => {
+                    known.merge_head(&claim, age, direct, now);
+                    if !own {
+                        let digests = known.roster.digests().clone();
+                        known.repair.compare(from, digest, &digests, &mut self.rng, now);
+                    }
+                    self.count("heads_verified");
+                }
+                Err(refused) => self.drop(refused.label()),
+            }
+        }
+    }
+
+    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells one of theirs.
+    pub(super) fn tell_abroad(&mut self, item: &Item, subject: NodeId, now: Time) {
+        let _ = (subject, now);
+        if !self.is_seated() {
+            return;
+        }
+        let name = hash8(&item.claim);
+        let lot = |id: &NodeId, datacenter: &Label| {
+            let bytes = [&name[..], &id.0, datacenter.as_str().as_bytes()].concat();
+            hash8(&bytes)
+        };
+        let seats = self.own_seats();
+        let datacenters: BTreeSet<Label> = self.wan.peers().map(|p| p.contact.place.rack.clone()).collect();
+        for datacenter in datacenters {
+            let teller = seats.iter().min_by_key(|id| lot(id, &datacenter));
+            if teller.is_some_and(|id| *id != self.me.id) {
+                continue;
+            }
+            let told = self.wan.draw(1, |p| p.contact.place.rack == datacenter);
+            // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
+            let told = told.first().copied().or_else(|| {
+                let mut theirs = self.wan.peers().filter(|p| p.contact.place.rack == datacenter);
+                theirs.next().map(|p| p.contact.id)
+            });
+            if let Some(to) = told {
+                self.count("told_abroad");
+                self.wan.push_to(to, std::slice::from_ref(item));
+            }
+        }
+    }
+
+    /// News from abroad goes on to our own seats; standby servers fetch it from them.
+    pub(super) fn tell_fellow_seats(&mut self, item: &Item) {
+        for id in self.own_seats() {
+            if id != self.me.id {
+                self.lan.push_to(id, std::slice::from_ref(item));
+            }
+        }
+    }
+
+    /// Seat holders of a datacenter by this node's catalog: (id, WAN address), for queries.
+    pub fn seat_holders(&self, datacenter: &str) -> Vec<(NodeId, SocketAddr)> {
+        let Some(known) = self.catalog.get(datacenter) else { return Vec::new() };
+        let sits = |s| matches!(s, Status::Alive | Status::Suspect | Status::Unreachable);
+        let holders = known.roster.iter().filter(|(_, e)| e.record.seat && sits(e.status));
+        holders.filter_map(|(id, e)| e.record.wan.map(|a| (*id, a))).collect()
+    }
+
+    /// Living servers of the own datacenter: (id, LAN stream address), elected ones first. For forwarding.
+    pub fn servers(&self) -> Vec<(NodeId, SocketAddr)> {
+        let roster = &self.own().roster;
+        let mut servers: Vec<_> = roster
+            .iter()
+            .filter(|(id, e)| {
+                let here = matches!(e.status, Status::Alive | Status::Suspect);
+                **id != self.me.id && here && e.certified.role == crate::identity::Role::Server
+            })
+            .map(|(id, e)| (!e.record.seat, e.status, *id, e.record.stream()))
+            .collect();
+        servers.sort();
+        servers.into_iter().map(|(_, _, id, address)| (id, address)).collect()
+    }
+
+    /// WAN peers that this node keeps links to: (id, address).
+    pub fn wan_peers(&self) -> Vec<(NodeId, SocketAddr)> {
+        self.wan.peers().map(|p| (p.contact.id, p.contact.address)).collect()
+    }
+
+    /// The pool of WAN peers, for figures.
+    pub(super) fn wan_pool(&self) -> &Pool {
+        &self.wan
+    }
+
+    /// Bundles of all seat holders of one datacenter.
+    fn seat_bundles(&self, datacenter: &Label, now: Time) -> Vec<Bundle> {
+        let Some(known) = self.catalog.get(datacenter) else { return Vec::new() };
+        let holders = known.roster.iter().filter(|(_, e)| e.record.seat && e.status != Status::Dead);
+        holders.take(8).map(|(id, e)| self.bundle_of(datacenter, id, e, now)).collect()
+    }
+
+    /// Any server answers this one, elected or not: it keeps a `join` list of fixed names working.
+    pub(super) fn answer_seats(
+        &mut self,
+        tier: Tier,
+        from: &Peer,
+        known: &[(Label, u64)],
+        mine: &[Bundle],
+        now: Time,
+    ) -> Reply {
+        let arrival = Arrival { from: Some(from.certified.id), tier, bulk: false, age: Duration::ZERO };
+        for bundle in mine.iter().take(8) {
+            self.accept_bundle(bundle, arrival, now);
+        }
+        let held: BTreeMap<&Label, u64> = known.iter().map(|(dc, number)| (dc, *number)).collect();
+        let authorities = self.trust.authorities();
+        let newer = authorities.iter().filter(|a| held.get(&a.datacenter).is_none_or(|n| *n < a.crl_number));
+        let authorities = newer.map(|a| (Arc::clone(&a.certificate), Arc::clone(&a.crl))).take(64).collect();
+        let asker = from.certified.datacenter.clone();
+        let datacenters: Vec<Label> = self.catalog.keys().filter(|dc| **dc != asker).cloned().collect();
+        let bundles = datacenters.iter().flat_map(|dc| self.seat_bundles(dc, now)).collect();
+        Reply::Seats { bundles, authorities }
+    }
+
+    /// Asks somebody for the seat holders and authorities it knows.
+    pub(super) fn ask_seats(&mut self, tier: Tier, to: Option<NodeId>, address: Option<SocketAddr>, now: Time) {
+        let known = self.trust.authorities().into_iter().map(|a| (a.datacenter, a.crl_number)).collect();
+        let mine = if tier == Tier::Wan { self.seat_bundles(&self.me.datacenter, now) } else { Vec::new() };
+        let ask = Ask::Seats { known, mine };
+        self.ask(tier, to, address, &ask, PATIENCE, Purpose::Seats { address });
+    }
+
+    pub(super) fn take_seats(
+        &mut self,
+        tier: Tier,
+        address: Option<SocketAddr>,
+        bundles: &[Bundle],
+        authorities: &[(Arc<[u8]>, Arc<[u8]>)],
+        from: NodeId,
+        now: Time,
+    ) {
+        for (certificate, crl) in authorities.iter().take(64) {
+            match self.trust.admit_authority(certificate, crl) {
+                Ok(news) => {
+                    if news {
+                        self.count("authorities_learnt");
+                    }
+                }
+                Err(refusal) => self.drop(refusal.0),
+            }
+        }
+        let arrival = Arrival { from: Some(from), tier, bulk: true, age: Duration::ZERO };
+        self.accept_bundles(bundles, arrival, now);
+        if let Some(address) = address {
+            self.duties.seats_answered(address, now);
+            self.remember_wan(address);
+        }
+    }
+
+    pub(super) fn remember_wan(&mut self, address: SocketAddr) {
+        if !self.memory.wan_peers.contains(&address) && self.settings.wan != Some(address) {
+            self.memory.wan_peers.insert(0, address);
+            self.memory.wan_peers.truncate(32);
+            self.memory_out = Some(self.memory.clone());
+        }
+    }
+}
