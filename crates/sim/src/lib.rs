@@ -1,1 +1,43 @@
-//! Pelago.
+//! A network in virtual time in which the protocol runs unmodified.
+//!
+//! A [`World`] holds hosts, processes and links, and one clock that jumps from event to event: ten minutes of a
+//! federation's life take seconds, and the same seed gives the same life. Tests say what happens and what must come of
+//! it:
+//!
+//! ```no_run
+//! use pelago_proto::view::Status;
+//! use pelago_sim::{Plan, secs};
+//!
+//! let mut world = Plan::federation(7).build();
+//! world.start_all();
+//! world.run_until("everybody sees everybody", secs(10), |world| world.everyone_sees_alive());
+//! world.kill("eu-west-s1");
+//! world.run_until("its death is known", secs(1), |world| world.everyone_sees("eu-west-s1", Status::Dead));
+//! ```
+//!
+//! | file | what it stands in for |
+//! |---|---|
+//! | [`Plan`] | configuration |
+//! | `world`, `slot` | machines, kernels and the driver's loop |
+//! | `net`, `streams`, `queue` | links, QUIC and time |
+//! | [`trust`] | certificates and signatures |
+//! | `script`, `look` | hands and eyes of a test |
+
+mod history;
+mod look;
+mod net;
+mod plan;
+mod queue;
+mod script;
+mod slot;
+mod streams;
+mod traffic;
+pub mod trust;
+mod world;
+
+pub use history::Spread;
+pub use net::{Link, Links};
+pub use plan::Plan;
+pub use script::{millis, secs};
+pub use traffic::{Meter, Traffic};
+pub use world::World;

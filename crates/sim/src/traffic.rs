@@ -1,0 +1,104 @@
+//! What each node sent, in packets and in bytes on the wire.
+
+use std::ops::{Add, AddAssign, Sub};
+
+/// Packets and bytes, all headers included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Meter {
+    pub(crate) const fn new(packets: usize, bytes: usize) -> Self {
+        Self {
+            packets: packets as u64,
+            bytes: bytes as u64,
+        }
+    }
+}
+
+impl Add for Meter {
+    type Output = Self;
+    fn add(self, rhs: Self) -> Self {
+        Self {
+            packets: self.packets + rhs.packets,
+            bytes: self.bytes + rhs.bytes,
+        }
+    }
+}
+
+impl AddAssign for Meter {
+    fn add_assign(&mut self, rhs: Self) {
+        *self = *self + rhs;
+    }
+}
+
+impl Sub for Meter {
+    type Output = Self;
+    fn sub(self, rhs: Self) -> Self {
+        Self {
+            packets: self.packets - rhs.packets,
+            bytes: self.bytes - rhs.bytes,
+        }
+    }
+}
+
+/// One node's sending, by kind. Survives the node's restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sealed datagrams inside the datacenter, introductions included.
+    pub lan: Meter,
+    /// Of these, the introductions alone: how many, and their bytes.
+    pub introductions: Meter,
+    /// Datagrams between elected servers.
+    pub wan: Meter,
+    /// Streams inside the datacenter, both questions and answers, handshakes included.
+    pub lan_streams: Meter,
+    /// Streams between servers of different datacenters.
+    pub wan_streams: Meter,
+    /// Signatures made.
+    pub signed: u64,
+    /// Signatures checked.
+    pub verified: u64,
+}
+
+impl Traffic {
+    /// Everything that left the node.
+    pub fn total(&self) -> Meter {
+        self.lan + self.wan + self.lan_streams + self.wan_streams
+    }
+
+    /// What inter-datacenter links carried of it.
+    pub fn between_datacenters(&self) -> Meter {
+        self.wan + self.wan_streams
+    }
+
+    pub(crate) fn add(self, rhs: Self) -> Self {
+        Self {
+            lan: self.lan + rhs.lan,
+            introductions: self.introductions + rhs.introductions,
+            wan: self.wan + rhs.wan,
+            lan_streams: self.lan_streams + rhs.lan_streams,
+            wan_streams: self.wan_streams + rhs.wan_streams,
+            signed: self.signed + rhs.signed,
+            verified: self.verified + rhs.verified,
+        }
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            lan: self.lan - earlier.lan,
+            introductions: self.introductions - earlier.introductions,
+            wan: self.wan - earlier.wan,
+            lan_streams: self.lan_streams - earlier.lan_streams,
+            wan_streams: self.wan_streams - earlier.wan_streams,
+            signed: self.signed - earlier.signed,
+            verified: self.verified - earlier.verified,
+        }
+    }
+}

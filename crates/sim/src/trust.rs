@@ -1,0 +1,529 @@
+//! Certificates and signatures for a made-up world: cheap, of the real sizes, and just as hard to forge for its nodes.
+//!
+//! Everything hangs on the world's secret, which no protocol code can reach: a leaf carries a MAC made with it, a
+//! signature is a hash keyed with it. So a simulated node can lie about everything except who signed something.
+
+use aws_lc_rs::digest;
+use pelago_proto::{
+    identity::{Label, NodeId, Role},
+    trust::{Authority, Certified, Refusal, Trust},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Size of a leaf certificate, about that of a real Ed25519 one.
+pub const LEAF_SIZE: usize = 420;
+const CA_SIZE: usize = 400;
+const MAC_SIZE: usize = 32;
+const SERIAL_SIZE: usize = 16;
+
+const LEAF: &[u8; 8] = b"sim-leaf";
+const CA: &[u8; 8] = b"sim-ca\0\0";
+const CRL: &[u8; 8] = b"sim-crl\0";
+
+/// What all certificates of one world have in common: its root of trust and its calendar.
+pub struct Realm {
+    secret: [u8; 32],
+    domain: String,
+    unix: AtomicU64,
+    issued: AtomicU64,
+    /// What valid leaves say, by hash: ten thousand judges share one copy of each.
+    judged: Mutex<BTreeMap<[u8; 32], Certified>>,
+}
+
+/// What an authority is asked to certify.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// The issuing datacenter.
+    pub datacenter: Label,
+    /// Node name.
+    pub name: Label,
+    /// Zone.
+    pub zone: Label,
+    /// Rack.
+    pub rack: Label,
+    /// Role.
+    pub role: Role,
+}
+
+/// A key and the certificate over it. Two processes that hold the same one are clones.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Public key; the private one is the world's business.
+    pub key: [u8; 32],
+    /// Certificate.
+    pub leaf: Arc<[u8]>,
+}
+
+impl Realm {
+    /// A new root of trust, its calendar at `unix` seconds.
+    pub fn new(secret: [u8; 32], domain: &str, unix: u64) -> Arc<Self> {
+        Arc::new(Self {
+            secret,
+            domain: domain.to_owned(),
+            unix: AtomicU64::new(unix),
+            issued: AtomicU64::new(0),
+            judged: Mutex::default(),
+        })
+    }
+
+    /// Moves the calendar.
+    pub fn set_unix_time(&self, unix: u64) {
+        self.unix.store(unix, Ordering::Relaxed);
+    }
+
+    /// The calendar, Unix seconds.
+    pub fn unix_time(&self) -> u64 {
+        self.unix.load(Ordering::Relaxed)
+    }
+
+    /// A new key with a certificate that ends at `not_after`.
+    pub fn identity(&self, who: &Claimant, not_after: u64) -> Identity {
+        let key = self.mac(b"key", &[&self.count()]);
+        Identity {
+            key,
+            leaf: self.issue(who, &key, not_after),
+        }
+    }
+
+    /// A new certificate over a key.
+    pub fn issue(&self, who: &Claimant, key: &[u8; 32], not_after: u64) -> Arc<[u8]> {
+        let mut leaf = Vec::with_capacity(LEAF_SIZE);
+        leaf.extend_from_slice(LEAF);
+        leaf.extend_from_slice(key);
+        leaf.extend_from_slice(&self.mac(b"serial", &[&self.count()])[..SERIAL_SIZE]);
+        leaf.extend_from_slice(&self.unix_time().saturating_sub(60).to_be_bytes());
+        leaf.extend_from_slice(&not_after.to_be_bytes());
+        leaf.push(match who.role {
+            Role::Client => 0,
+            Role::Server => 1,
+            Role::Operator => 2,
+        });
+        for label in [&who.datacenter, &who.name, &who.zone, &who.rack] {
+            put_label(&mut leaf, label);
+        }
+        leaf.resize(LEAF_SIZE - MAC_SIZE, 0);
+        self.seal(leaf, who.datacenter.as_str())
+    }
+
+    /// A datacenter's authority with a revocation list.
+    pub fn authority(
+        &self,
+        datacenter: &Label,
+        revoked: &BTreeSet<[u8; 16]>,
+        number: u64,
+    ) -> Authority {
+        let mut certificate = CA.to_vec();
+        put_label(&mut certificate, datacenter);
+        certificate.resize(CA_SIZE - MAC_SIZE, 0);
+        let mut crl = CRL.to_vec();
+        put_label(&mut crl, datacenter);
+        crl.extend_from_slice(&number.to_be_bytes());
+        crl.extend(revoked.iter().flatten());
+        Authority {
+            datacenter: datacenter.clone(),
+            certificate: self.seal(certificate, ""),
+            crl: self.seal(crl, datacenter.as_str()),
+            crl_number: number,
+        }
+    }
+
+    fn seal(&self, mut body: Vec<u8>, issuer: &str) -> Arc<[u8]> {
+        let mac = self.mac(b"issue", &[issuer.as_bytes(), &body]);
+        body.extend_from_slice(&mac);
+        body.into()
+    }
+
+    /// The body of something that `issuer` sealed.
+    fn unseal<'a>(&self, sealed: &'a [u8], issuer: &str) -> Result<&'a [u8], Refusal> {
+        let (body, mac) = sealed.split_last_chunk::<MAC_SIZE>().ok_or(MALFORMED)?;
+        if self.mac(b"issue", &[issuer.as_bytes(), body]) == *mac {
+            Ok(body)
+        } else {
+            Err(BAD_SIGNATURE)
+        }
+    }
+
+    /// What a leaf says, if it is genuine; lifetime and revocation are each judge's own business.
+    fn read_leaf(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
+        let hash = sha256(&[leaf]);
+        if let Some(known) = lock(&self.judged).get(&hash) {
+            return Ok(known.clone());
+        }
+        let mut rest = Reader(leaf);
+        if leaf.len() != LEAF_SIZE || rest.take::<8>()? != *LEAF {
+            return Err(MALFORMED);
+        }
+        let public_key = rest.take::<32>()?;
+        let serial = rest.take::<SERIAL_SIZE>()?;
+        let certified = Certified {
+            id: node_id(&public_key),
+            public_key,
+            serial: Arc::from(serial),
+            not_before: u64::from_be_bytes(rest.take()?),
+            not_after: u64::from_be_bytes(rest.take()?),
+            role: match rest.take::<1>()? {
+                [0] => Role::Client,
+                [1] => Role::Server,
+                [2] => Role::Operator,
+                _ => return Err(MALFORMED),
+            },
+            datacenter: rest.label()?,
+            name: rest.label()?,
+            zone: rest.label()?,
+            rack: rest.label()?,
+            cert_hash: first16(&hash),
+        };
+        self.unseal(leaf, certified.datacenter.as_str())?;
+        lock(&self.judged).insert(hash, certified.clone());
+        Ok(certified)
+    }
+
+    fn count(&self) -> [u8; 8] {
+        self.issued.fetch_add(1, Ordering::Relaxed).to_be_bytes()
+    }
+
+    fn mac(&self, purpose: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in [&self.secret[..], purpose].iter().chain(parts) {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        into_array(&context.finish())
+    }
+
+    fn sign(&self, key: &[u8; 32], message: &[u8]) -> [u8; 64] {
+        let mut signature = [0; 64];
+        let (left, right) = signature.split_at_mut(32);
+        left.copy_from_slice(&self.mac(b"sign", &[key, message]));
+        right.copy_from_slice(left);
+        right.reverse();
+        signature
+    }
+}
+
+impl fmt::Debug for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Realm")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One process's keys, and what it believes about authorities.
+pub struct SimTrust {
+    realm: Arc<Realm>,
+    key: [u8; 32],
+    lan_key: [u8; 32],
+    own: Mutex<(Arc<[u8]>, Certified)>,
+    authorities: Mutex<BTreeMap<Label, (Authority, BTreeSet<[u8; 16]>)>>,
+    signed: AtomicU64,
+    verified: AtomicU64,
+}
+
+impl SimTrust {
+    /// The trust of a process that starts with `identity`, `authorities` and a LAN key of this boot.
+    pub fn new(
+        realm: &Arc<Realm>,
+        identity: &Identity,
+        authorities: &[Authority],
+        lan_key: [u8; 32],
+    ) -> Self {
+        let certified = realm
+            .read_leaf(&identity.leaf)
+            .expect("the world issues only genuine leaves");
+        let trust = Self {
+            realm: Arc::clone(realm),
+            key: identity.key,
+            lan_key,
+            own: Mutex::new((Arc::clone(&identity.leaf), certified)),
+            authorities: Mutex::default(),
+            signed: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+        };
+        for authority in authorities {
+            trust
+                .admit_authority(&authority.certificate, &authority.crl)
+                .expect("the world's authorities are genuine");
+        }
+        trust
+    }
+
+    /// Puts a renewed certificate over the same key in place.
+    pub fn renew(&self, leaf: &Arc<[u8]>) -> Result<(), Refusal> {
+        let certified = self.certify(leaf)?;
+        *lock(&self.own) = (Arc::clone(leaf), certified);
+        Ok(())
+    }
+
+    /// Signatures made so far.
+    pub fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
+    }
+
+    /// Signatures checked so far.
+    pub fn verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
+    }
+}
+
+impl Trust for SimTrust {
+    fn trust_domain(&self) -> &str {
+        &self.realm.domain
+    }
+
+    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
+        let certified = self.realm.read_leaf(leaf)?;
+        let now = self.realm.unix_time();
+        if now < certified.not_before {
+            return Err(Refusal("not_yet_valid"));
+        }
+        if now > certified.not_after {
+            return Err(Refusal("expired"));
+        }
+        let authorities = lock(&self.authorities);
+        let (_, revoked) = authorities
+            .get(&certified.datacenter)
+            .ok_or(Refusal::UNKNOWN_ISSUER)?;
+        let serial = <&[u8; SERIAL_SIZE]>::try_from(&*certified.serial).map_err(|_| MALFORMED)?;
+        if revoked.contains(serial) {
+            Err(Refusal("revoked"))
+        } else {
+            Ok(certified)
+        }
+    }
+
+    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        self.realm.sign(key, message) == *signature
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signed.fetch_add(1, Ordering::Relaxed);
+        self.realm.sign(&self.key, message)
+    }
+
+    fn own(&self) -> (Arc<[u8]>, Certified) {
+        lock(&self.own).clone()
+    }
+
+    fn authorities(&self) -> Vec<Authority> {
+        lock(&self.authorities)
+            .values()
+            .map(|(authority, _)| authority.clone())
+            .collect()
+    }
+
+    fn admit_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<bool, Refusal> {
+        let mut ca = Reader(self.realm.unseal(certificate, "")?);
+        if ca.take::<8>()? != *CA {
+            return Err(MALFORMED);
+        }
+        let datacenter = ca.label()?;
+        let mut list = Reader(self.realm.unseal(crl, datacenter.as_str())?);
+        if list.take::<8>()? != *CRL || list.label()? != datacenter {
+            return Err(MALFORMED);
+        }
+        let crl_number = u64::from_be_bytes(list.take()?);
+        let (serials, []) = list.0.as_chunks::<SERIAL_SIZE>() else {
+            return Err(MALFORMED);
+        };
+
+        let mut authorities = lock(&self.authorities);
+        if authorities
+            .get(&datacenter)
+            .is_some_and(|(known, _)| known.crl_number >= crl_number)
+        {
+            return Ok(false);
+        }
+        let authority = Authority {
+            datacenter: datacenter.clone(),
+            certificate: certificate.into(),
+            crl: crl.into(),
+            crl_number,
+        };
+        authorities.insert(datacenter, (authority, serials.iter().copied().collect()));
+        Ok(true)
+    }
+
+    fn unix_time(&self) -> u64 {
+        self.realm.unix_time()
+    }
+
+    fn lan_public_key(&self) -> [u8; 32] {
+        self.lan_key
+    }
+}
+
+impl fmt::Debug for SimTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimTrust")
+            .field("own", &lock(&self.own).1.name)
+            .finish_non_exhaustive()
+    }
+}
+
+const MALFORMED: Refusal = Refusal("malformed");
+const BAD_SIGNATURE: Refusal = Refusal("bad_signature");
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(MALFORMED)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn label(&mut self) -> Result<Label, Refusal> {
+        let [length] = self.take::<1>()?;
+        let (text, rest) = self.0.split_at_checked(length.into()).ok_or(MALFORMED)?;
+        self.0 = rest;
+        std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| Label::new(text).ok())
+            .ok_or(MALFORMED)
+    }
+}
+
+fn put_label(out: &mut Vec<u8>, label: &Label) {
+    out.push(u8::try_from(label.as_str().len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(label.as_str().as_bytes());
+}
+
+fn node_id(key: &[u8; 32]) -> NodeId {
+    NodeId(first16(&sha256(&[key])))
+}
+
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    into_array(&context.finish())
+}
+
+fn into_array(digest: &digest::Digest) -> [u8; 32] {
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+fn first16(hash: &[u8; 32]) -> [u8; 16] {
+    let mut head = [0; 16];
+    head.copy_from_slice(&hash[..16]);
+    head
+}
+
+/// A panic elsewhere leaves nothing half-written here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 2_000_000_000;
+
+    fn claimant(name: &str) -> Claimant {
+        let label = |text| Label::new(text).expect("a label");
+        Claimant {
+            datacenter: label("eu-west"),
+            name: label(name),
+            zone: label("a"),
+            rack: label("r1"),
+            role: Role::Server,
+        }
+    }
+
+    fn pair() -> (Arc<Realm>, Identity, SimTrust) {
+        let realm = Realm::new([7; 32], "sim.test", NOW);
+        let identity = realm.identity(&claimant("s1"), NOW + 100);
+        let authority = realm.authority(&claimant("s1").datacenter, &BTreeSet::new(), 1);
+        let trust = SimTrust::new(&realm, &identity, &[authority], [1; 32]);
+        (realm, identity, trust)
+    }
+
+    #[test]
+    fn a_genuine_leaf_is_read_back() {
+        let (_, identity, trust) = pair();
+        let certified = trust.certify(&identity.leaf).expect("genuine");
+        assert_eq!(
+            (
+                certified.name.as_str(),
+                certified.zone.as_str(),
+                certified.role
+            ),
+            ("s1", "a", Role::Server)
+        );
+        assert_eq!(identity.leaf.len(), LEAF_SIZE);
+        assert_eq!(certified, trust.own().1);
+    }
+
+    #[test]
+    fn no_bit_of_a_leaf_can_be_changed() {
+        let (_, identity, trust) = pair();
+        for at in 0..identity.leaf.len() {
+            let mut forged = identity.leaf.to_vec();
+            forged[at] ^= 1;
+            assert!(trust.certify(&forged).is_err(), "byte {at}");
+        }
+        assert!(trust.certify(&identity.leaf[1..]).is_err());
+    }
+
+    #[test]
+    fn only_the_key_holder_signs() {
+        let (realm, identity, trust) = pair();
+        let other = realm.identity(&claimant("s2"), NOW + 100);
+        let signature = trust.sign(b"hello");
+        assert!(trust.verify(&identity.key, b"hello", &signature));
+        assert!(!trust.verify(&identity.key, b"hallo", &signature));
+        assert!(!trust.verify(&other.key, b"hello", &signature));
+        assert_eq!((trust.signed(), trust.verified()), (1, 3));
+    }
+
+    #[test]
+    fn certificates_end_and_are_renewed() {
+        let (realm, identity, trust) = pair();
+        realm.set_unix_time(NOW + 101);
+        assert_eq!(trust.certify(&identity.leaf), Err(Refusal("expired")));
+        let renewed = realm.issue(&claimant("s1"), &identity.key, NOW + 200);
+        trust.renew(&renewed).expect("valid");
+        let (leaf, certified) = trust.own();
+        assert_eq!((leaf, certified.id), (renewed, node_id(&identity.key)));
+    }
+
+    #[test]
+    fn revocation_takes_a_newer_list_from_a_known_issuer() {
+        let (realm, identity, trust) = pair();
+        let serial: [u8; 16] = (*trust.own().1.serial).try_into().expect("16 bytes");
+        let eu = claimant("s1").datacenter;
+        let revoking = realm.authority(&eu, &BTreeSet::from([serial]), 2);
+        assert_eq!(
+            trust.admit_authority(&revoking.certificate, &revoking.crl),
+            Ok(true)
+        );
+        assert_eq!(trust.certify(&identity.leaf), Err(Refusal("revoked")));
+        let older = realm.authority(&eu, &BTreeSet::new(), 1);
+        assert_eq!(
+            trust.admit_authority(&older.certificate, &older.crl),
+            Ok(false)
+        );
+        assert_eq!(trust.certify(&identity.leaf), Err(Refusal("revoked")));
+        assert!(
+            trust
+                .admit_authority(&older.certificate, &identity.leaf)
+                .is_err()
+        );
+
+        let us = Claimant {
+            datacenter: Label::new("us-east").expect("a label"),
+            ..claimant("s1")
+        };
+        let stranger = realm.identity(&us, NOW + 100);
+        assert_eq!(trust.certify(&stranger.leaf), Err(Refusal::UNKNOWN_ISSUER));
+    }
+}

@@ -1,0 +1,81 @@
+//! Bad links: nobody dies of them, and they cost few signatures.
+
+use pelago_proto::view::EventKind;
+use pelago_sim::{Link, Links, Plan, World, millis, secs};
+
+#[test]
+fn nobody_dies_of_loss_in_ten_minutes() {
+    let mut links = Links::default().losing_on_lan(0.05);
+    links.wan = Link::new(millis(80)).losing(0.05);
+    let mut world = Plan::federation(1).links(links).build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(10),
+        World::everyone_sees_alive,
+    );
+    world.run_for(secs(5));
+    let before = world.total_traffic();
+    world.run_for(secs(600));
+    assert_eq!(
+        world.reports(EventKind::Dead),
+        Vec::<String>::new(),
+        "{}",
+        world.report()
+    );
+    assert!(world.everyone_sees_alive(), "{}", world.report());
+    let spent = world.total_traffic().since(&before);
+    // Seats sign a head at least every two seconds; everything else should be silence.
+    let heads = 9 * 600;
+    assert!(
+        spent.signed < heads,
+        "{} signatures in ten minutes",
+        spent.signed
+    );
+}
+
+#[test]
+fn a_quiet_federation_sends_little() {
+    let mut world = Plan::federation(2).build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(10),
+        World::everyone_sees_alive,
+    );
+    world.run_for(secs(10));
+    let before: Vec<_> = world
+        .everybody()
+        .iter()
+        .map(|name| world.traffic(name))
+        .collect();
+    world.run_for(secs(60));
+    for (name, before) in world.everybody().iter().zip(before) {
+        let sent = world.traffic(name).since(&before).total().bytes / 60;
+        assert!(sent < 50_000, "{name} sends {sent} B/s");
+    }
+}
+
+#[test]
+fn a_node_with_bad_links_does_not_take_others_with_it() {
+    let mut world = Plan::new(3)
+        .datacenter("eu-west")
+        .zones(3)
+        .racks(2)
+        .servers(5)
+        .clients(7)
+        .build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(10),
+        World::everyone_sees_alive,
+    );
+    world.make_lossy("eu-west-c3", 0.8);
+    world.run_for(secs(120));
+    let deaths = world.reports(EventKind::Dead);
+    assert!(
+        deaths.iter().all(|death| death.ends_with(": eu-west-c3")),
+        "{deaths:?}"
+    );
+}
