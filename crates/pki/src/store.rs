@@ -154,6 +154,19 @@ impl State {
         self.authorities.iter().any(|a| a.der == authority.der)
     }
 
+    /// Whether a key belongs to a root or to a known authority.
+    fn trusts(&self, key_id: &[u8; 32]) -> bool {
+        let roots = self.roots.iter().map(|root| &root.authority);
+        roots.chain(&self.authorities).any(|a| a.key_id == *key_id)
+    }
+
+    /// Drops authorities past their end, and CRLs that nobody needs any more.
+    fn forget_ended(&mut self, now: u64) {
+        self.authorities.retain(|a| now <= a.not_after);
+        let crls = std::mem::take(&mut self.crls).into_iter();
+        self.crls = crls.filter(|(key, _)| self.trusts(key)).collect();
+    }
+
     /// Takes a CRL if its number is higher than that of the one held.
     fn offer_crl(&mut self, key_id: [u8; 32], crl: Crl) -> Result<Admission, Refusal> {
         match self.crls.iter_mut().find(|(key, _)| *key == key_id) {
@@ -294,12 +307,11 @@ impl TrustStore {
                 }
             }
             for (key, held) in &state.crls {
-                let known = next.roots.iter().any(|root| root.authority.key_id == *key)
-                    || next.authorities.iter().any(|a| a.key_id == *key);
+                let wanted = next.trusts(key);
                 let position = next.crls.iter().position(|(k, _)| k == key);
                 match position.and_then(|at| next.crls.get_mut(at)) {
                     Some((_, crl)) if crl.number <= held.number => *crl = Arc::clone(held),
-                    None if known => next.crls.push((*key, Arc::clone(held))),
+                    None if wanted => next.crls.push((*key, Arc::clone(held))),
                     _ => {}
                 }
             }
@@ -368,7 +380,7 @@ impl TrustStore {
             let known = state.knows(&authority);
             if !known {
                 if state.authorities.len() >= MAX_AUTHORITIES {
-                    state.authorities.retain(|a| now_unix <= a.not_after);
+                    state.forget_ended(now_unix);
                 }
                 if state.authorities.len() >= MAX_AUTHORITIES {
                     return Err(Refusal::Full);
