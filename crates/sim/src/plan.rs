@@ -63,8 +63,14 @@ pub(crate) struct Planned {
 }
 
 impl Plan {
-    /// An empty world. Everything random in it follows from `seed`.
+    /// An empty world. Everything random in it follows from `seed`, to which the environment's `PELAGO_SIM_SEED` is
+    /// added: the same tests, other worlds.
     pub fn new(seed: u64) -> Self {
+        let offset = std::env::var("PELAGO_SIM_SEED")
+            .ok()
+            .and_then(|offset| offset.parse().ok())
+            .unwrap_or(0);
+        let seed = seed.wrapping_add(offset);
         let lifetime = Duration::from_secs(72 * 3600);
         Self {
             seed,

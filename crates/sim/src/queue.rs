@@ -48,10 +48,8 @@ impl<T> Queue<T> {
     pub(crate) fn pop(&mut self) -> Option<(Time, T)> {
         let Reverse((at, _, _, place)) = self.heap.pop()?;
         self.free.push(place);
-        let item = self.items[place as usize]
-            .take()
-            .expect("every key in the heap has its item");
-        Some((at, item))
+        // Every key in the heap has its item.
+        self.items[place as usize].take().map(|item| (at, item))
     }
 }
 

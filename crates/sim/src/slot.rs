@@ -156,9 +156,8 @@ impl Endpoint {
         };
         let bits = ip.to_bits();
         let in_net = |net: u32| {
-            (bits & net == net)
-                .then(|| (bits & !net) as usize)
-                .and_then(|n| n.checked_sub(1))
+            let host = if bits & net == net { bits & !net } else { 0 };
+            (host as usize).checked_sub(1)
         };
         match address.port() {
             LAN_PORT => in_net(LAN_NET).map(Self::Lan),

@@ -222,9 +222,16 @@ pub struct SimTrust {
     key: [u8; 32],
     lan_key: [u8; 32],
     own: Mutex<(Arc<[u8]>, Certified)>,
-    authorities: Mutex<BTreeMap<Label, (Authority, BTreeSet<[u8; 16]>)>>,
+    authorities: Mutex<BTreeMap<Label, Known>>,
     signed: AtomicU64,
     verified: AtomicU64,
+}
+
+/// An authority with the serials that its list revokes.
+#[derive(Debug)]
+struct Known {
+    authority: Authority,
+    revoked: BTreeSet<[u8; SERIAL_SIZE]>,
 }
 
 impl SimTrust {
@@ -288,11 +295,11 @@ impl Trust for SimTrust {
             return Err(Refusal("expired"));
         }
         let authorities = lock(&self.authorities);
-        let (_, revoked) = authorities
+        let known = authorities
             .get(&certified.datacenter)
             .ok_or(Refusal::UNKNOWN_ISSUER)?;
         let serial = <&[u8; SERIAL_SIZE]>::try_from(&*certified.serial).map_err(|_| MALFORMED)?;
-        if revoked.contains(serial) {
+        if known.revoked.contains(serial) {
             Err(Refusal("revoked"))
         } else {
             Ok(certified)
@@ -316,7 +323,7 @@ impl Trust for SimTrust {
     fn authorities(&self) -> Vec<Authority> {
         lock(&self.authorities)
             .values()
-            .map(|(authority, _)| authority.clone())
+            .map(|known| known.authority.clone())
             .collect()
     }
 
@@ -338,7 +345,7 @@ impl Trust for SimTrust {
         let mut authorities = lock(&self.authorities);
         if authorities
             .get(&datacenter)
-            .is_some_and(|(known, _)| known.crl_number >= crl_number)
+            .is_some_and(|known| known.authority.crl_number >= crl_number)
         {
             return Ok(false);
         }
@@ -348,7 +355,8 @@ impl Trust for SimTrust {
             crl: crl.into(),
             crl_number,
         };
-        authorities.insert(datacenter, (authority, serials.iter().copied().collect()));
+        let revoked = serials.iter().copied().collect();
+        authorities.insert(datacenter, Known { authority, revoked });
         Ok(true)
     }
 

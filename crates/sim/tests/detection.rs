@@ -190,18 +190,34 @@ fn a_restart_is_back_within_two_seconds() {
     let mut world = federation(9);
     let before = world.incarnation("eu-west-s2");
     world.restart("eu-west-s2");
-    let higher = |world: &mut World| {
-        world.everyone_sees_alive()
-            && everyone_knows(world, "eu-west-s2", world.incarnation("eu-west-s2"))
-    };
-    world.run_until("it is back", secs(2), higher);
-    let after = world.incarnation("eu-west-s2");
-    assert!(after.boot > before.boot, "{before} {after}");
+    world.run_until("it is back", secs(2), |world| {
+        is_back(world, "eu-west-s2", before)
+    });
+    world.run_until(
+        "it knows everybody again",
+        secs(5),
+        World::everyone_sees_alive,
+    );
+}
+
+#[test]
+fn so_is_one_that_lost_its_disk() {
+    let mut world = federation(10);
+    let before = world.incarnation("eu-west-s2");
+    world.restart_without_memory("eu-west-s2");
+    world.run_until("it is back", secs(2), |world| {
+        is_back(world, "eu-west-s2", before)
+    });
+    world.run_until(
+        "it knows everybody again",
+        secs(5),
+        World::everyone_sees_alive,
+    );
 }
 
 #[test]
 fn so_is_one_that_lost_its_disk_and_was_dead() {
-    let mut world = federation(10);
+    let mut world = federation(14);
     let before = world.incarnation("eu-west-s2");
     world.kill("eu-west-s2");
     world.run_until("dead", secs(3), |world| {
@@ -209,9 +225,9 @@ fn so_is_one_that_lost_its_disk_and_was_dead() {
     });
     world.run_for(secs(10));
     world.restart_without_memory("eu-west-s2");
-    world.run_until("it is back", secs(2), World::everyone_sees_alive);
-    let after = world.incarnation("eu-west-s2");
-    assert!(after.boot > before.boot, "{before} {after}");
+    world.run_until("it is back", secs(2), |world| {
+        is_back(world, "eu-west-s2", before)
+    });
     world.run_for(secs(10));
     assert!(world.everyone_sees_alive(), "{}", world.report());
 }
@@ -231,15 +247,27 @@ fn so_is_one_that_left() {
 #[test]
 fn a_clone_is_reported_and_nobody_is_shut_down() {
     let mut world = federation(12);
-    world.start_clone("eu-west-c1");
-    world.run_until("the clone is reported", secs(30), |world| {
-        world
-            .member("eu-west-s1", "eu-west-c1")
-            .is_some_and(|member| member.clone)
+    let clone = world.start_clone("eu-west-c1");
+    world.run_until("the clone is reported", secs(5), |world| {
+        world.count(EventKind::Clone) > 0
     });
-    assert!(world.count(EventKind::Clone) > 0);
     world.run_for(secs(30));
     nobody_died(&mut world);
+    for process in ["eu-west-c1", &clone] {
+        assert!(world.view(process).joined);
+    }
+}
+
+#[test]
+fn the_process_that_was_there_first_learns_of_its_clone() {
+    let mut world = federation(12);
+    world.start_clone("eu-west-c1");
+    world.run_until("it reports the clone", secs(30), |world| {
+        world
+            .events("eu-west-c1")
+            .iter()
+            .any(|event| event.kind == EventKind::Clone)
+    });
 }
 
 #[test]
@@ -253,12 +281,15 @@ fn a_whole_datacenter_may_lose_power_and_come_back() {
     world.run_until("everybody is back", secs(10), World::everyone_sees_alive);
 }
 
-fn everyone_knows(world: &mut World, whom: &str, incarnation: Incarnation) -> bool {
-    let datacenter = world.view(whom).datacenter.to_string();
-    let viewers = world.members(&datacenter);
-    viewers.iter().all(|viewer| {
-        world
-            .member(viewer, whom)
-            .is_some_and(|member| member.incarnation >= incarnation)
-    })
+/// Whether everybody sees a restarted member alive at a higher boot, and it everybody in its own datacenter.
+fn is_back(world: &mut World, whom: &str, before: Incarnation) -> bool {
+    let view = world.view(whom);
+    let members = world.members(view.datacenter.as_str());
+    world.everyone_sees(whom, Status::Alive)
+        && members.iter().all(|other| {
+            world.sees(whom, other, Status::Alive)
+                && world
+                    .member(other, whom)
+                    .is_some_and(|member| member.incarnation.boot > before.boot)
+        })
 }
