@@ -68,30 +68,63 @@ labels! {
 }
 
 labels! {
-    /// Why a QUIC handshake or the identity behind it was refused, on either side.
+    /// Why a QUIC handshake or the identity behind it was refused, on either side. First what certificates are refused
+    /// for, in the words of `pelago-pki`, then what only connections are.
     Refused {
-        NoCertificate = "no_certificate",
-        UnknownIssuer = "unknown_issuer",
+        Malformed = "malformed",
+        TooLarge = "too-large",
+        UnknownIssuer = "unknown-issuer",
+        BadSignature = "bad-signature",
         Expired = "expired",
-        NotYetValid = "not_yet_valid",
+        NotYetValid = "not-yet-valid",
         Revoked = "revoked",
-        RevocationUnknown = "revocation_unknown",
-        TrustDomain = "trust_domain",
-        Names = "names",
-        Certificate = "certificate",
-        Datacenter = "datacenter",
+        UnknownRevocation = "unknown-revocation",
+        RevocationExpired = "revocation-expired",
+        WrongTrustDomain = "wrong-trust-domain",
+        WrongDatacenter = "wrong-datacenter",
+        BadName = "bad-name",
+        NameMismatch = "name-mismatch",
+        SanCount = "san-count",
         Role = "role",
-        /// Somebody else answered at the address of the node that was dialled.
-        Identity = "identity",
+        WrongPeer = "wrong-peer",
+        WeakKey = "weak-key",
+        KeyType = "key-type",
+        Lifetime = "lifetime",
+        ChainLength = "chain-length",
+        WrongKind = "wrong-kind",
+        Usage = "usage",
+        Constraint = "constraint",
+        Extension = "extension",
+        Rollback = "rollback",
+        FromFuture = "from-future",
+        Full = "full",
+        NoCertificate = "no-certificate",
+        /// This node's own key: a clone, or its own address among the seeds.
         Myself = "myself",
+        /// From outside `allow`.
         Source = "source",
+        /// Too many failed handshakes from there.
         Budget = "budget",
+        /// More connections than there may be.
+        TooMany = "too-many",
+        /// No protocol in common, or one misused.
         Protocol = "protocol",
         Timeout = "timeout",
         /// The other side refused us.
-        ByPeer = "by_peer",
-        Full = "full",
+        ByPeer = "by-peer",
         Other = "other",
+    }
+}
+
+impl Refused {
+    /// The counter for what a certificate was refused for.
+    pub(crate) fn of(refusal: pelago_proto::trust::Refusal) -> Self {
+        let label = refusal.0.replace('_', "-");
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|r| r.as_str() == label)
+            .unwrap_or(Self::Other)
     }
 }
 

@@ -356,11 +356,11 @@ impl Sealer {
         agreement::agree(
             &self.key.private,
             UnparsedPublicKey::new(&X25519, key),
-            None,
+            (),
             |secret| {
                 // A low-order key gives a secret that everybody knows. The provider refuses it too; this does not rely on it.
                 if secret.iter().all(|b| *b == 0) {
-                    return Err(None::<Pair>);
+                    return Err(());
                 }
                 let prk = salt.extract(secret);
                 let direction = |from: NodeId| {

@@ -9,6 +9,10 @@ fn sealer(id: u8, seed: u8) -> Sealer {
     Sealer::new(NodeId([id; 16]), boot(seed), "example.org")
 }
 
+#[expect(
+    clippy::unwrap_in_result,
+    reason = "what is returned is what opening said"
+)]
 fn open(at: &mut Sealer, key: [u8; 32], datagram: &[u8]) -> Result<Vec<u8>, OpenError> {
     let parsed = Parsed::new(datagram).expect("parses");
     at.open(&parsed, key, datagram).map(<[u8]>::to_vec)

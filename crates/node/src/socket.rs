@@ -18,20 +18,31 @@ use std::{
 use tokio::net::UdpSocket;
 
 /// A LAN datagram socket.
+///
+/// Sending and receiving ask the system itself, not tokio's idea of readiness: that is as old as the last look at the
+/// reactor, and after a pause it would hide the answers that lie in the socket.
 #[derive(Clone, Debug)]
 pub(crate) struct LanSocket {
     socket: Arc<UdpSocket>,
+    raw: Arc<std::net::UdpSocket>,
     port: Option<Arc<Port>>,
     counts: Arc<Counts>,
 }
 
 impl LanSocket {
-    pub(crate) fn new(socket: UdpSocket, port: Option<Arc<Port>>, counts: Arc<Counts>) -> Self {
-        Self {
-            socket: Arc::new(socket),
+    pub(crate) fn new(
+        raw: std::net::UdpSocket,
+        port: Option<Arc<Port>>,
+        counts: Arc<Counts>,
+    ) -> io::Result<Self> {
+        raw.set_nonblocking(true)?;
+        let socket = Arc::new(UdpSocket::from_std(raw.try_clone()?)?);
+        Ok(Self {
+            socket,
+            raw: Arc::new(raw),
             port,
             counts,
-        }
+        })
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
@@ -41,7 +52,14 @@ impl LanSocket {
     /// The next datagram that lies in the socket, if there is one.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         loop {
-            match self.socket.try_recv_from(buffer) {
+            let received = match self.raw.recv_from(buffer) {
+                // Tells tokio, so that it waits for the next one.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.try_recv_from(buffer)
+                }
+                received => received,
+            };
+            match received {
                 Ok((length, from)) => {
                     self.counts.arrived(Kind::LanDatagram, length);
                     return Some((length, from));
@@ -73,7 +91,7 @@ impl LanSocket {
     }
 
     fn send_now(&self, to: SocketAddr, datagram: &[u8]) {
-        match self.socket.try_send_to(datagram, to) {
+        match self.raw.send_to(datagram, to) {
             Ok(_) => self.counts.sent(Kind::LanDatagram, datagram.len()),
             Err(error) => self
                 .counts

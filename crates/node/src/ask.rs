@@ -1,0 +1,479 @@
+//! Questions: whose knowledge to ask, in which order, and what to do when somebody does not answer.
+//!
+//! A question never fails. A datacenter that could not be asked is named with the causes, and what is known of it here
+//! still stands in the answer.
+
+pub(crate) mod find;
+mod links;
+mod local;
+mod serve;
+pub(crate) mod wire;
+
+use crate::{
+    api::{Answer, Cause, Link, Missing, Mode, Part, Scope},
+    clock::Clock,
+    publish::Published,
+    quic::Quic,
+};
+use local::{datacenters_in, elected, elected_of, living, part_of};
+use pelago_proto::{
+    identity::{Label, NodeId, Role},
+    view::{Member, View},
+};
+pub(crate) use serve::serve;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use wire::Question;
+
+/// How long one server may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+/// Servers of one datacenter that are tried in turn.
+const TRIES: usize = 3;
+
+/// What questions are asked and answered with.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) published: Arc<Published>,
+    pub(crate) lan: Arc<Quic>,
+    pub(crate) wan: Option<Arc<Quic>>,
+    pub(crate) inputs: crate::inputs::Inputs,
+    pub(crate) seeds: Arc<crate::seeds::Seeds>,
+    pub(crate) clock: Clock,
+}
+
+/// What somebody else's answer consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) partial: Vec<Missing>,
+}
+
+/// Whom to ask, and over which pool.
+#[derive(Clone, Debug)]
+struct Target {
+    id: NodeId,
+    name: String,
+    address: SocketAddr,
+    wan: bool,
+}
+
+impl Asker {
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.published.snapshot().view.clone()
+    }
+
+    /// Asks on behalf of this node's own users.
+    pub(crate) async fn ask(&self, mode: Mode, scope: Scope) -> Answer {
+        let given = self.gather(mode, &scope, true).await;
+        Answer {
+            mode,
+            parts: given.parts,
+            partial: given.partial,
+            at: self.clock.now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Gathers an answer. `relay`: others of this datacenter may be asked to gather for us.
+    pub(crate) async fn gather(&self, mode: Mode, scope: &Scope, relay: bool) -> Given {
+        let view = self.view();
+        let client = view.role == Role::Client;
+        let own_only = matches!(scope, Scope::Own) || *scope == Scope::One(view.datacenter.clone());
+        match mode {
+            Mode::Local if !client => self.known(&view, scope),
+            Mode::Local => self.relayed(&view, mode, scope, client).await,
+            Mode::Dc if elected(&view) => self.known(&view, scope),
+            Mode::Dc => self.of_datacenter(&view, scope).await,
+            Mode::Home | Mode::All
+                if self.wan.is_none() && relay && !(own_only && mode == Mode::Home) =>
+            {
+                self.relayed(&view, mode, scope, client).await
+            }
+            Mode::Home | Mode::All => self.each(&view, mode, scope, relay).await,
+        }
+    }
+
+    /// What this node knows itself.
+    fn known(&self, view: &View, scope: &Scope) -> Given {
+        let missing = match scope {
+            Scope::One(name) if !view.datacenters.contains_key(name) => {
+                vec![missing(
+                    name,
+                    vec![cause("this node", None, "unknown datacenter")],
+                )]
+            }
+            _ => Vec::new(),
+        };
+        Given {
+            parts: vec![part_of(view, scope)],
+            partial: missing,
+        }
+    }
+
+    /// An elected server of this datacenter, asked for what it knows.
+    async fn of_datacenter(&self, view: &View, scope: &Scope) -> Given {
+        let targets = lan_targets(view, elected_of(view, &view.datacenter));
+        let mut causes = Vec::new();
+        for target in targets.into_iter().take(TRIES) {
+            match self
+                .put(
+                    &target,
+                    &Question::View {
+                        scope: scope.clone(),
+                    },
+                )
+                .await
+            {
+                Ok(given) => return given,
+                Err(cause) => causes.push(cause),
+            }
+        }
+        self.fall_back(view, scope, causes)
+    }
+
+    /// A server of this datacenter, elected ones first, asked to gather for us.
+    async fn relayed(&self, view: &View, mode: Mode, scope: &Scope, relay: bool) -> Given {
+        let question = Question::Gather {
+            mode,
+            scope: scope.clone(),
+            relay,
+        };
+        let mut servers = elected_of(view, &view.datacenter);
+        servers.extend(
+            living(view, &view.datacenter).filter(|m| m.role == Role::Server && !m.elected),
+        );
+        let mut causes = Vec::new();
+        for target in lan_targets(view, servers).into_iter().take(TRIES) {
+            match self.put(&target, &question).await {
+                Ok(given) => return given,
+                Err(cause) => causes.push(cause),
+            }
+        }
+        self.fall_back(view, scope, causes)
+    }
+
+    /// Every datacenter in scope at once.
+    async fn each(&self, view: &Arc<View>, mode: Mode, scope: &Scope, relay: bool) -> Given {
+        let mut tasks = tokio::task::JoinSet::new();
+        let names = datacenters_in(view, scope);
+        for (place, name) in names.iter().cloned().enumerate() {
+            let (asker, view) = (self.clone(), view.clone());
+            tasks.spawn(async move {
+                let given = match mode {
+                    Mode::All => asker.every_server(&view, mode, &name, relay).await,
+                    _ => asker.at_home(&view, &name, relay).await,
+                };
+                (place, given)
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            all.extend(done);
+        }
+        all.sort_by_key(|(place, _)| *place);
+        let mut given = Given::default();
+        for (_, one) in all {
+            given.parts.extend(one.parts);
+            given.partial.extend(one.partial);
+        }
+        given
+    }
+
+    /// One datacenter as one of its own elected servers sees it.
+    async fn at_home(&self, view: &View, name: &Label, relay: bool) -> Given {
+        let scope = Scope::One(name.clone());
+        if *name == view.datacenter {
+            return if elected(view) {
+                self.known(view, &scope)
+            } else {
+                self.of_datacenter(view, &scope).await
+            };
+        }
+        let mut causes = Vec::new();
+        // A standby does not open links of its own as long as somebody elected can be asked.
+        if elected(view) || !relay {
+            for target in self.wan_targets(view, name).into_iter().take(TRIES) {
+                match self
+                    .put(
+                        &target,
+                        &Question::View {
+                            scope: scope.clone(),
+                        },
+                    )
+                    .await
+                {
+                    Ok(given) => return given,
+                    Err(cause) => causes.push(cause),
+                }
+            }
+        }
+        if relay {
+            let question = Question::Gather {
+                mode: Mode::Home,
+                scope: scope.clone(),
+                relay: false,
+            };
+            let tries = if elected(view) { 1 } else { TRIES };
+            for target in lan_targets(view, elected_of(view, &view.datacenter))
+                .into_iter()
+                .take(tries)
+            {
+                match self.put(&target, &question).await {
+                    Ok(given) if given.partial.is_empty() => return given,
+                    Ok(given) => causes.extend(given.partial.into_iter().flat_map(|m| m.causes)),
+                    Err(cause) => causes.push(cause),
+                }
+            }
+        }
+        self.fall_back(view, &scope, causes)
+    }
+
+    /// One datacenter as each of its elected servers sees it.
+    async fn every_server(&self, view: &View, mode: Mode, name: &Label, relay: bool) -> Given {
+        let scope = Scope::One(name.clone());
+        let own = *name == view.datacenter;
+        if !own && !elected(view) && relay {
+            return self.relayed(view, mode, &scope, false).await;
+        }
+        let targets = if own {
+            lan_targets(view, elected_of(view, name))
+        } else {
+            self.wan_targets(view, name)
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        for target in targets {
+            let (asker, question) = (
+                self.clone(),
+                Question::View {
+                    scope: scope.clone(),
+                },
+            );
+            tasks.spawn(async move { asker.put(&target, &question).await });
+        }
+        let mut given = Given::default();
+        if own && elected(view) {
+            given.parts.push(part_of(view, &scope));
+        }
+        let mut causes = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            match done {
+                Ok(Ok(one)) => given.parts.extend(one.parts),
+                Ok(Err(cause)) => causes.push(cause),
+                Err(error) => causes.push(cause("this node", None, &error.to_string())),
+            }
+        }
+        if given.parts.is_empty() {
+            return self.fall_back(view, &scope, causes);
+        }
+        given
+            .parts
+            .sort_by(|a, b| a.viewer_name.cmp(&b.viewer_name));
+        if !causes.is_empty() {
+            given.partial.push(missing(name, causes));
+        }
+        given
+    }
+
+    /// What is known here, marked as not what was wanted.
+    fn fall_back(&self, view: &View, scope: &Scope, mut causes: Vec<Cause>) -> Given {
+        if causes.is_empty() {
+            causes.push(cause("this node", None, "no elected server is known there"));
+        }
+        let names = datacenters_in(view, scope);
+        let partial = names
+            .iter()
+            .map(|name| missing(name, causes.clone()))
+            .collect();
+        Given {
+            parts: vec![part_of(view, scope)],
+            partial,
+        }
+    }
+
+    /// Puts a question to one server.
+    async fn put(&self, target: &Target, question: &Question) -> Result<Given, Cause> {
+        let quic = if target.wan {
+            self.wan.as_ref()
+        } else {
+            Some(&self.lan)
+        };
+        let failed = |error: &str| cause(&target.name, Some(target.address), error);
+        let quic = quic.ok_or_else(|| failed("this node is not on the WAN"))?;
+        let deadline = question.deadline();
+        let dial = quic.link(Some(target.id), target.address, DEADLINE);
+        let link = tokio::time::timeout(DEADLINE, dial)
+            .await
+            .map_err(|_| failed(&format!("not reached within {} s", DEADLINE.as_secs())))?
+            .map_err(|e| failed(&e.to_string()))?;
+        wire::ask(&link.connection, question, deadline, self.clock)
+            .await
+            .map_err(|e| failed(&e.to_string()))
+    }
+
+    /// Elected servers of another datacenter, those with a live link first.
+    fn wan_targets(&self, view: &View, name: &Label) -> Vec<Target> {
+        let mut targets: Vec<_> = elected_of(view, name)
+            .into_iter()
+            .filter_map(|m| {
+                Some(Target {
+                    id: m.id,
+                    name: full(m),
+                    address: m.wan_address?,
+                    wan: true,
+                })
+            })
+            .collect();
+        if let Some(wan) = &self.wan {
+            targets.sort_by_cached_key(|t| {
+                wan.links
+                    .get(t.id)
+                    .map_or(Duration::MAX, |l| l.connection.rtt())
+            });
+        }
+        targets
+    }
+
+    /// The WAN links of every elected server that answers, beside this node's own.
+    pub(crate) async fn links_of_others(&self) -> Vec<Link> {
+        let view = self.view();
+        let mut tasks = tokio::task::JoinSet::new();
+        if self.wan.is_some() && elected(&view) {
+            for name in view.datacenters.keys() {
+                let own = *name == view.datacenter;
+                let targets = if own {
+                    lan_targets(&view, elected_of(&view, name))
+                } else {
+                    self.wan_targets(&view, name)
+                };
+                for target in targets {
+                    let asker = self.clone();
+                    tasks.spawn(async move { asker.links_at(&target, false).await });
+                }
+            }
+        } else {
+            for target in lan_targets(&view, elected_of(&view, &view.datacenter)) {
+                if let Some(links) = self.links_at(&target, true).await {
+                    return links;
+                }
+            }
+        }
+        let mut all = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            all.extend(done.ok().flatten().unwrap_or_default());
+        }
+        all
+    }
+
+    async fn links_at(&self, target: &Target, everyone: bool) -> Option<Vec<Link>> {
+        let quic = if target.wan {
+            self.wan.as_ref()?
+        } else {
+            &self.lan
+        };
+        let question = Question::Links { everyone };
+        let work = async {
+            let link = quic
+                .link(Some(target.id), target.address, question.deadline())
+                .await
+                .ok()?;
+            wire::ask_one(&link.connection, &question).await.ok()
+        };
+        match tokio::time::timeout(question.deadline(), work)
+            .await
+            .ok()??
+        {
+            wire::Frame::Links(links) => Some(links),
+            _ => None,
+        }
+    }
+
+    /// The evidence about a member, out of the knowledge of whoever has it.
+    pub(crate) async fn why(
+        &self,
+        needle: &str,
+        relay: bool,
+    ) -> Result<pelago_proto::view::Evidence, crate::FindError> {
+        let view = self.view();
+        match find::find(&view, needle) {
+            Ok(id) => match self
+                .inputs
+                .ask(|answer| crate::inputs::Command::Evidence(id, answer))
+                .await
+            {
+                Some(Some(evidence)) => return Ok(evidence),
+                _ if !relay => return Err(crate::FindError::None),
+                _ => {}
+            },
+            Err(error @ crate::FindError::Ambiguous(_)) => return Err(error),
+            Err(error) if !relay => return Err(error),
+            Err(_) => {}
+        }
+        let mut servers = elected_of(&view, &view.datacenter);
+        servers.extend(
+            living(&view, &view.datacenter).filter(|m| m.role == Role::Server && !m.elected),
+        );
+        let question = Question::Why {
+            needle: needle.into(),
+        };
+        for target in lan_targets(&view, servers).into_iter().take(TRIES) {
+            let work = async {
+                let link = self
+                    .lan
+                    .link(Some(target.id), target.address, DEADLINE)
+                    .await
+                    .ok()?;
+                wire::ask_one(&link.connection, &question).await.ok()
+            };
+            match tokio::time::timeout(DEADLINE, work).await {
+                Ok(Some(wire::Frame::Evidence { at, evidence })) => {
+                    return Ok(local::rebase_evidence(*evidence, at, self.clock.now()));
+                }
+                Ok(Some(wire::Frame::Ambiguous(candidates))) => {
+                    return Err(crate::FindError::Ambiguous(candidates));
+                }
+                _ => {}
+            }
+        }
+        Err(crate::FindError::None)
+    }
+}
+
+fn lan_targets(view: &View, members: Vec<&Member>) -> Vec<Target> {
+    let target = |m: &Member| Target {
+        id: m.id,
+        name: full(m),
+        address: m.stream_address,
+        wan: false,
+    };
+    members
+        .into_iter()
+        .filter(|m| m.id != view.viewer)
+        .map(target)
+        .collect()
+}
+
+fn full(member: &Member) -> String {
+    format!("{}.{}", member.name, member.datacenter)
+}
+
+fn cause(server: &str, address: Option<SocketAddr>, error: &str) -> Cause {
+    Cause {
+        server: server.into(),
+        address,
+        error: error.into(),
+    }
+}
+
+fn missing(datacenter: &Label, causes: Vec<Cause>) -> Missing {
+    Missing {
+        datacenter: datacenter.clone(),
+        causes,
+    }
+}
+
+#[cfg(test)]
+#[path = "ask/tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,296 @@
+//! The configured names to join by, and the addresses behind them.
+//!
+//! Names are resolved on threads of their own (a resolver may block for half a minute), each within a deadline, again
+//! and again until the node has joined and every minute after that: addresses behind names change.
+
+use crate::{
+    admit::allowed,
+    api::Cause,
+    inputs::{Command, Input, Inputs, Stopping},
+    publish::Published,
+};
+use ipnet::IpNet;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+/// Where LAN streams are, unless said otherwise.
+pub(crate) const LAN_PORT: u16 = 8702;
+/// Where the WAN is, unless said otherwise.
+pub(crate) const WAN_PORT: u16 = 8703;
+/// How long one name may take.
+const RESOLVE: Duration = Duration::from_secs(3);
+/// Between attempts while nobody was reached.
+const SOON: Duration = Duration::from_secs(1);
+/// Between attempts after that.
+const LATER: Duration = Duration::from_secs(60);
+/// Names per pool, and addresses behind all of them.
+const NAMES: usize = 64;
+const ADDRESSES: usize = 256;
+/// Names that are resolved at a time.
+const THREADS: usize = 8;
+
+/// The names of one node.
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    lan: Pool,
+    wan: Option<Pool>,
+    threads: Arc<Semaphore>,
+}
+
+/// The names of one pool, and what they stand for.
+#[derive(Debug)]
+struct Pool {
+    allow: Vec<IpNet>,
+    own: SocketAddr,
+    port: u16,
+    names: Mutex<Vec<String>>,
+    addresses: Mutex<BTreeSet<SocketAddr>>,
+}
+
+impl Seeds {
+    pub(crate) fn new(
+        lan: (Vec<String>, Vec<IpNet>, SocketAddr),
+        wan: Option<(Vec<String>, Vec<IpNet>, SocketAddr)>,
+    ) -> Self {
+        let pool = |(names, allow, own), port| Pool {
+            allow,
+            own,
+            port,
+            names: Mutex::new(names),
+            addresses: Mutex::default(),
+        };
+        let threads = Arc::new(Semaphore::new(THREADS));
+        Self {
+            lan: pool(lan, LAN_PORT),
+            wan: wan.map(|wan| pool(wan, WAN_PORT)),
+            threads,
+        }
+    }
+
+    /// Adds a name for good.
+    pub(crate) fn add(&self, name: &str, wan: bool) {
+        let pool = if wan {
+            self.wan.as_ref()
+        } else {
+            Some(&self.lan)
+        };
+        if let Some(mut names) = pool.map(|p| lock(&p.names))
+            && names.len() < NAMES
+            && !names.iter().any(|n| n == name)
+        {
+            names.push(name.into());
+        }
+    }
+
+    pub(crate) fn wan_addresses(&self) -> Vec<SocketAddr> {
+        self.wan
+            .iter()
+            .flat_map(|p| lock(&p.addresses).iter().copied().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Resolves until the node stops; tells the protocol whenever an address is new.
+    pub(crate) async fn keep(self: Arc<Self>, inputs: Inputs, published: Arc<Published>) {
+        loop {
+            if self.refresh(&inputs).await.is_err() {
+                return;
+            }
+            let joined = published.snapshot().view.joined;
+            tokio::time::sleep(if joined { LATER } else { SOON }).await;
+        }
+    }
+
+    /// Resolves every name once.
+    pub(crate) async fn refresh(&self, inputs: &Inputs) -> Result<(), Stopping> {
+        let lan = self.refresh_pool(&self.lan).await;
+        let wan = match &self.wan {
+            Some(wan) => self.refresh_pool(wan).await,
+            None => false,
+        };
+        if lan || wan {
+            let lan = lock(&self.lan.addresses).iter().copied().collect();
+            inputs
+                .send(Input::Command(Command::Seeds {
+                    lan,
+                    wan: self.wan_addresses(),
+                }))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// `true` if the addresses changed. A name that does not resolve keeps what others gave.
+    async fn refresh_pool(&self, pool: &Pool) -> bool {
+        let names = lock(&pool.names).clone();
+        let mut found = BTreeSet::new();
+        let mut failed = false;
+        for name in names.iter().take(NAMES) {
+            match self.resolve(name, pool.port).await {
+                Ok(addresses) => {
+                    found.extend(addresses.into_iter().filter(|a| pool.admits(name, *a)))
+                }
+                Err(error) => {
+                    failed = true;
+                    tracing::warn!(%name, %error, "seed does not resolve");
+                }
+            }
+        }
+        let mut addresses = lock(&pool.addresses);
+        if failed {
+            found.extend(addresses.iter().copied());
+        }
+        let found: BTreeSet<_> = found.into_iter().take(ADDRESSES).collect();
+        let changed = *addresses != found;
+        *addresses = found;
+        changed
+    }
+
+    /// The addresses behind a name on one pool, as `join` wants them: inside `allow`, and not this node's own.
+    pub(crate) async fn look_up(&self, name: &str, wan: bool) -> Result<Vec<SocketAddr>, Cause> {
+        let failed = |error: String| Cause {
+            server: name.into(),
+            address: None,
+            error,
+        };
+        let pool = if wan {
+            self.wan.as_ref()
+        } else {
+            Some(&self.lan)
+        };
+        let pool = pool.ok_or_else(|| failed("this node is not on the WAN".into()))?;
+        let mut addresses = self.resolve(name, pool.port).await.map_err(failed)?;
+        addresses.retain(|a| pool.admits(name, *a));
+        if addresses.is_empty() {
+            Err(failed("no address inside the allowed networks".into()))
+        } else {
+            Ok(addresses)
+        }
+    }
+
+    async fn resolve(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let (host, port) = match split(name, port) {
+            Seed::Address(address) => return Ok(vec![address]),
+            Seed::Name(host, port) => (host, port),
+        };
+        let permit = self
+            .threads
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|e| e.to_string())?;
+        let (answer, waiting) = oneshot::channel();
+        let resolve = move || {
+            let found = (host.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect::<Vec<_>>);
+            // Whoever waited may have given up.
+            let _ = answer.send(found.map_err(|e| e.to_string()));
+            drop(permit);
+        };
+        std::thread::Builder::new()
+            .name("resolve".into())
+            .spawn(resolve)
+            .map_err(|e| e.to_string())?;
+        match timeout(RESOLVE, waiting).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => Err("the resolver failed".into()),
+            Err(_) => Err(format!("not resolved within {} s", RESOLVE.as_secs())),
+        }
+    }
+}
+
+impl Pool {
+    fn admits(&self, name: &str, address: SocketAddr) -> bool {
+        if address == self.own {
+            return false;
+        }
+        let admitted = allowed(&self.allow, address.ip());
+        if !admitted {
+            tracing::warn!(%name, %address, "seed is outside the allowed networks");
+        }
+        admitted
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seed {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+/// `host`, `host:port`, `address`, `address:port` or `[address]:port`.
+fn split(name: &str, default: u16) -> Seed {
+    if let Ok(address) = name.parse::<SocketAddr>() {
+        return Seed::Address(address);
+    }
+    if let Ok(ip) = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>()
+    {
+        return Seed::Address(SocketAddr::new(ip, default));
+    }
+    match name
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+    {
+        Some((host, port)) => Seed::Name(host.into(), port),
+        None => Seed::Name(name.into(), default),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_names_or_addresses_with_or_without_a_port() {
+        let address = |s: &str| Seed::Address(s.parse().expect("address"));
+        assert_eq!(split("s1.lan", 8702), Seed::Name("s1.lan".into(), 8702));
+        assert_eq!(split("s1.lan:9", 8702), Seed::Name("s1.lan".into(), 9));
+        assert_eq!(split("10.0.0.1", 8702), address("10.0.0.1:8702"));
+        assert_eq!(split("10.0.0.1:9", 8702), address("10.0.0.1:9"));
+        assert_eq!(split("::1", 8702), address("[::1]:8702"));
+        assert_eq!(split("[::1]", 8702), address("[::1]:8702"));
+        assert_eq!(split("[::1]:9", 8702), address("[::1]:9"));
+    }
+
+    #[tokio::test]
+    async fn only_allowed_addresses_of_others_are_kept() {
+        let own: SocketAddr = "127.0.0.1:8702".parse().expect("address");
+        let allow = vec!["127.0.0.0/8".parse().expect("net")];
+        let names = ["127.0.0.1", "127.0.0.2", "192.0.2.1", "localhost:7"]
+            .map(String::from)
+            .to_vec();
+        let seeds = Seeds::new((names, allow, own), None);
+        let (inputs, mut queue) = crate::inputs::channel();
+        seeds.refresh(&inputs).await.expect("running");
+        seeds.refresh(&inputs).await.expect("running");
+        let told = queue.try_recv().expect("told once").input;
+        let Input::Command(Command::Seeds { lan, wan }) = told else {
+            panic!("{told:?}")
+        };
+        let expected: Vec<SocketAddr> = ["127.0.0.1:7", "127.0.0.2:8702"]
+            .map(|a| a.parse().expect("address"))
+            .to_vec();
+        assert_eq!((lan, wan.len()), (expected, 0));
+        assert!(queue.try_recv().is_err(), "nothing changed the second time");
+        assert!(seeds.look_up("192.0.2.1", false).await.is_err());
+        assert!(
+            seeds.look_up("127.0.0.2", true).await.is_err(),
+            "not on the WAN"
+        );
+    }
+}

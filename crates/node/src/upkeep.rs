@@ -1,0 +1,197 @@
+//! What goes on beside the protocol: files that are re-read, state that is saved, and what is wrong but survivable.
+
+use crate::{
+    api::{Condition, ReloadReport},
+    inputs::{Command, Input},
+    node::Shared,
+    store::Store,
+};
+use pelago_proto::{federation::Memory, trust::Trust};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a failed save waits to be tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// What a node that cannot write its state says of its own health (0–8).
+const UNWRITABLE: u8 = 1;
+
+/// What is wrong, by topic.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    troubles: Mutex<BTreeMap<&'static str, String>>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Upkeep {
+    /// Sets or clears what is wrong about a topic.
+    pub(crate) fn trouble(&self, topic: &'static str, what: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match what {
+            Some(what) => troubles.insert(topic, what),
+            None => troubles.remove(topic),
+        };
+    }
+
+    pub(crate) fn condition(&self, shared: &Shared) -> Condition {
+        let mut degraded: Vec<_> = self
+            .troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+        let (now, own) = (shared.trust.unix_time(), shared.trust.own().1);
+        let left = own.not_after.saturating_sub(now);
+        // Renewal is due at two thirds of a certificate's life.
+        if now > own.not_after {
+            degraded.push("the own certificate has expired".into());
+        } else if left < own.not_after.saturating_sub(own.not_before) / 4 {
+            degraded.push(format!(
+                "the own certificate ends in {left} s and was not renewed"
+            ));
+        }
+        for datacenter in shared.trust.overdue() {
+            degraded.push(format!(
+                "the revocation list of {datacenter} is past its next update"
+            ));
+        }
+        let live = !shared.stop.is_cancelled();
+        Condition {
+            live,
+            ready: live && shared.published.snapshot().view.joined,
+            degraded,
+        }
+    }
+
+    /// Re-reads certificates now.
+    pub(crate) async fn reload(&self, shared: &Arc<Shared>) -> ReloadReport {
+        let _one_at_a_time = self.reloading.lock().await;
+        let trust = shared.trust.clone();
+        let mut report = ReloadReport::default();
+        let (changed, result) = match tokio::task::spawn_blocking(move || trust.reload()).await {
+            Ok(done) => done,
+            Err(error) => {
+                report.failed.push(error.to_string());
+                return report;
+            }
+        };
+        match result {
+            Ok(()) => self.trouble("pki", None),
+            Err(error) => {
+                tracing::error!(%error, "certificates were not re-read; the old ones stay in force");
+                self.trouble(
+                    "pki",
+                    Some(format!("certificates were not re-read: {error}")),
+                );
+                report.failed.push(error.to_string());
+            }
+        }
+        if changed {
+            tracing::info!("certificates, authorities or revocation lists were re-read");
+            shared.trust_changed().await;
+            report
+                .applied
+                .push("certificates, authorities and revocation lists".into());
+        } else if report.failed.is_empty() {
+            report.applied.push("nothing had changed".into());
+        }
+        report
+    }
+
+    /// Looks after files and live connections until the node stops.
+    pub(crate) async fn watch(self: Arc<Self>, shared: Arc<Shared>) {
+        let mut generation = shared.trust.generation();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let trust = shared.trust.clone();
+            if tokio::task::spawn_blocking(move || trust.files_changed())
+                .await
+                .unwrap_or(false)
+            {
+                self.reload(&shared).await;
+            }
+            // Authorities and revocations also arrive from peers, and certificates end by themselves.
+            let newest = shared.trust.generation();
+            let now = shared.trust.unix_time();
+            for quic in [Some(&shared.lan), shared.wan.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                let links = quic.links.all();
+                links.iter().for_each(|l| {
+                    quic.links.last_contact_ms(l);
+                });
+                if newest != generation || links.iter().any(|l| l.peer.certified.not_after < now) {
+                    quic.judge_again();
+                }
+            }
+            generation = newest;
+        }
+    }
+
+    /// Saves once. A failure degrades, and never stops anything.
+    pub(crate) async fn save(&self, store: Store, memory: Memory) -> bool {
+        let saved = tokio::task::spawn_blocking(move || store.save(&memory)).await;
+        let error = match saved {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = &error {
+            tracing::error!(%error, "the data directory cannot be written");
+        }
+        let ok = error.is_none();
+        self.trouble(
+            "data_dir",
+            error.map(|e| format!("the data directory cannot be written: {e}")),
+        );
+        ok
+    }
+
+    /// Saves whatever is newest, again and again.
+    pub(crate) async fn keep_saving(
+        self: Arc<Self>,
+        store: Store,
+        mut newest: watch::Receiver<Memory>,
+        inputs: crate::inputs::Inputs,
+    ) {
+        let mut healthy = !self.has("data_dir");
+        if !healthy {
+            // The save at start failed already.
+            let _ = inputs
+                .send(Input::Command(Command::Health(UNWRITABLE)))
+                .await;
+        }
+        loop {
+            let changed = if healthy {
+                newest.changed().await
+            } else {
+                tokio::time::sleep(RETRY).await;
+                newest.has_changed().map(|_| ())
+            };
+            if changed.is_err() {
+                return;
+            }
+            let memory = newest.borrow_and_update().clone();
+            let saved = self.save(store.clone(), memory).await;
+            if saved != healthy {
+                healthy = saved;
+                let health = if saved { 0 } else { UNWRITABLE };
+                let _ = inputs.send(Input::Command(Command::Health(health))).await;
+            }
+        }
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(topic)
+    }
+}
