@@ -1,6 +1,6 @@
 //! Revocation as nodes live it: through the store, with the lists that peers offer in any order.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod common;
 
