@@ -51,6 +51,8 @@ pub struct Known {
     pub repair: Repair,
     heads: BTreeMap<NodeId, HeldHead>,
     recent: VecDeque<(Time, NodeId, u64)>,
+    /// Its roster was compared with somebody's at least once.
+    pub synced: bool,
     /// Shown last, so that changes become events.
     pub shown: Option<Reachability>,
 }
@@ -63,6 +65,7 @@ impl Known {
             repair: Repair::default(),
             heads: BTreeMap::new(),
             recent: VecDeque::new(),
+            synced: false,
             shown: None,
         }
     }

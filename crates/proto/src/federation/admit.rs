@@ -49,7 +49,13 @@ impl Federation {
             return false;
         }
         if claim.subject() == self.me.id && !matches!(claim.body, Body::Removal(_)) {
-            self.handle_about_me(&claim, now);
+            // Through the WAN a member learns its own past, not what its neighbours hold against it: a partitioned half
+            // would otherwise refute abroad what it cannot refute at home, and look alive there.
+            if arrival.tier == Tier::Wan && matches!(claim.body, Body::Accusation(_)) {
+                self.drop("own_datacenter_from_wan");
+            } else {
+                self.handle_about_me(&claim, now);
+            }
             return false;
         }
         if matches!(claim.body, Body::Head(_)) {
@@ -186,7 +192,11 @@ impl Federation {
 
     /// Everything in a bundle, record first. Returns whether anything changed.
     pub(super) fn accept_bundle(&mut self, bundle: &Bundle, arrival: Arrival, now: Time) -> bool {
-        let arrival = Arrival { age: bundle.age, ..arrival };
+        let mut arrival = Arrival { age: bundle.age, ..arrival };
+        if arrival.tier == Tier::Wan && self.convicts(bundle) {
+            // Only what is short of a verdict may enter our own datacenter from abroad.
+            arrival.age = Duration::ZERO;
+        }
         let mut changed = false;
         if bundle.claims.len() > 32 {
             self.drop("bundle_size");
@@ -200,6 +210,18 @@ impl Federation {
             changed |= self.accept(&removal.claim, removal.leaf.as_ref(), arrival, now);
         }
         changed
+    }
+
+    /// Whether a bundle brings as many accusations that count as a verdict in our own datacenter needs.
+    fn convicts(&self, bundle: &Bundle) -> bool {
+        let counting = bundle.claims.iter().filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
+            Ok(Body::Accusation(a)) => {
+                let floor = self.own().roster.get(&a.accused).map(|e| e.record.floor());
+                a.quorate && (a.basis == crate::claim::Basis::PortClosed || floor.is_some_and(|f| a.silent >= f))
+            }
+            _ => false,
+        });
+        counting.count() >= crate::roster::k(self.own().roster.present())
     }
 
     /// Whether a claim is truly signed by whom it names: for claims about ourselves, which are not merged.
@@ -310,6 +332,7 @@ impl Federation {
         for transition in &transitions {
             self.announce(datacenter, *transition, now);
         }
+        self.announce_record(datacenter, subject, now);
         for id in transitions.iter().map(|t| t.id).chain(quiet.then_some(subject)) {
             self.refresh_contact(datacenter, id, now);
         }
@@ -329,6 +352,7 @@ impl Federation {
             self.lan.remove(&id);
             self.wan.remove(&id);
             self.home.remove(&id);
+            self.announced.remove(&id);
             return;
         };
         let standing = match entry.status {
@@ -420,6 +444,22 @@ impl Federation {
                 self.changed();
             }
         }
+    }
+
+    /// A seat that came or went, or a record that otherwise changed.
+    fn announce_record(&mut self, datacenter: &Label, id: NodeId, now: Time) {
+        let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else { return };
+        let new = (entry.record.seat, entry.record_claim.hash());
+        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        let old = self.announced.insert(id, new);
+        let (kind, detail) = match (old, new) {
+            (None, (false, _)) => return,
+            (None | Some((false, _)), (true, _)) => (EventKind::Elected, "holds a WAN seat"),
+            (Some((true, _)), (false, _)) => (EventKind::Resigned, "gave its WAN seat up"),
+            (Some((_, old)), (_, new)) if old != new => (EventKind::Updated, "published a new record"),
+            _ => return,
+        };
+        self.event(now, kind, datacenter, Some((id, name)), Some(incarnation), detail.into());
     }
 
     fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {

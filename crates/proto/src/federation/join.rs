@@ -157,6 +157,12 @@ impl Federation {
         let digests = self.own_digests().clone();
         self.lan.settle(now);
         self.lan.greet(&digests, now);
+        // A server fetches the other datacenters from one of our seats at once.
+        if self.is_server()
+            && let Some(seat) = self.own_seats().into_iter().find(|id| *id != self.me.id)
+        {
+            self.ask_seats(Tier::Lan, Some(seat), None, now);
+        }
         let answered: Vec<SocketAddr> = self.joining.answered.iter().copied().collect();
         for address in answered {
             self.introduce_to(None, address, now);

@@ -106,6 +106,8 @@ pub struct Federation {
     home: BTreeMap<NodeId, Label>,
     /// Members of our own datacenter whose address our `allow` refuses: in the roster, but never talked to.
     barred: BTreeSet<NodeId>,
+    /// Seat and record of each member as last announced, so that changes become events.
+    announced: BTreeMap<NodeId, (bool, [u8; 8])>,
     budgets: BTreeMap<NodeId, Bucket>,
 
     // The two pools and the election between them.
@@ -210,6 +212,7 @@ impl Federation {
             health: 0,
             home: BTreeMap::new(),
             barred: BTreeSet::new(),
+            announced: BTreeMap::new(),
             budgets: BTreeMap::new(),
             lan,
             wan,

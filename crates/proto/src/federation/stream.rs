@@ -27,7 +27,7 @@ pub(super) enum Purpose {
     Pull { address: SocketAddr },
     Introduce { address: SocketAddr },
     Compare { tier: Tier, to: NodeId, datacenter: Label },
-    Exchange { tier: Tier, to: NodeId, datacenter: Label, changed: bool },
+    Exchange { tier: Tier, to: NodeId, datacenter: Label, changed: bool, more: bool },
     Heads,
     Seats { address: Option<SocketAddr> },
 }
@@ -110,7 +110,8 @@ impl Federation {
                         size += weight(&bundle);
                         bundles.push(bundle);
                     }
-                    if size > PAGE {
+                    // A page more than the asker's own: it comes back while it learns something.
+                    if size > 3 * PAGE {
                         break;
                     }
                 }
@@ -270,9 +271,12 @@ impl Federation {
             (Purpose::Compare { tier, to, datacenter }, Reply::Differences { entries, buckets }) => {
                 self.exchange(tier, to, datacenter, &entries, &buckets, now);
             }
-            (Purpose::Exchange { tier, to, datacenter, changed }, Reply::Given { bundles }) => {
-                let changed = self.accept_bundles(&bundles, arrival(tier), now) || changed;
-                self.repair_done(&datacenter, &to, changed, now);
+            (Purpose::Exchange { tier, to, datacenter, changed, more }, Reply::Given { bundles }) => {
+                let news = self.accept_bundles(&bundles, arrival(tier), now);
+                self.repair_done(&datacenter, &to, news || changed, now);
+                if more && news {
+                    self.reconcile(tier, to, &datacenter, now);
+                }
             }
             (Purpose::Heads, Reply::Heads { heads }) => self.take_heads(heads, from, Tier::Lan, now),
             (Purpose::Seats { address }, Reply::Seats { bundles, authorities }) => {
@@ -340,8 +344,9 @@ impl Federation {
             return self.repair_done(&datacenter, &to, false, now);
         }
         let changed = !give.is_empty();
+        let more = want.len() == WANTED || size >= PAGE;
         let ask = Ask::Exchange { datacenter: datacenter.clone(), want, give };
-        let purpose = Purpose::Exchange { tier, to, datacenter: datacenter.clone(), changed };
+        let purpose = Purpose::Exchange { tier, to, datacenter: datacenter.clone(), changed, more };
         if !self.ask(tier, Some(to), None, &ask, PATIENCE, purpose) {
             self.repair_done(&datacenter, &to, false, now);
         }

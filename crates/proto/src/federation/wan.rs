@@ -139,7 +139,9 @@ impl Federation {
             let bytes = [&name[..], &id.0, datacenter.as_str().as_bytes()].concat();
             hash8(&bytes)
         };
-        let seats = self.own_seats();
+        // A seat that is itself accused may not be able to tell.
+        let well = |id: &NodeId| self.own().roster.get(id).is_some_and(|e| e.status == Status::Alive);
+        let seats: Vec<NodeId> = self.own_seats().into_iter().filter(well).collect();
         let datacenters: BTreeSet<Label> = self.wan.peers().map(|p| p.contact.place.rack.clone()).collect();
         for datacenter in datacenters {
             let teller = seats.iter().min_by_key(|id| lot(id, &datacenter));
@@ -260,6 +262,19 @@ impl Federation {
         }
         let arrival = Arrival { from: Some(from), tier, bulk: true, age: Duration::ZERO };
         self.accept_bundles(bundles, arrival, now);
+        // A datacenter heard of for the first time is fetched at once, from whoever told of it.
+        let new: Vec<Label> = self
+            .catalog
+            .iter()
+            .filter(|(dc, known)| **dc != self.me.datacenter && !known.synced)
+            .map(|(dc, _)| dc.clone())
+            .collect();
+        for datacenter in new {
+            if let Some(known) = self.catalog.get_mut(&datacenter) {
+                known.synced = true;
+            }
+            self.reconcile(tier, from, &datacenter, now);
+        }
         if let Some(address) = address {
             self.duties.seats_answered(address, now);
             self.remember_wan(address);
