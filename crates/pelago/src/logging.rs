@@ -19,7 +19,10 @@ pub(crate) fn start(log: &Log) {
     let wanted = std::env::var("PELAGO_LOG").unwrap_or_else(|_| log.level.clone());
     let filter = filter(&wanted).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
     // An error here means that logging has been started before, as tests do: that one stays.
     let _ = match log.format.as_str() {
         "json" => builder.json().flatten_event(true).try_init(),

@@ -13,22 +13,31 @@ use pelago_node::{
     config::{Config, Lan, Pki, Wan},
     fault::Faults,
 };
+use pelago_pki::{Identity, Policy, TrustStore};
 use pelago_proto::identity::{Label, Role};
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 /// Checks everything, adds what is wrong to `findings`, and builds the settings from what is right.
-pub(crate) fn check(layers: &Layers, interfaces: &[Interface], findings: &mut Vec<Finding>) -> Option<Settings> {
-    let mut check = Check { layers, interfaces, findings };
+pub(crate) fn check(
+    layers: &Layers,
+    interfaces: &[Interface],
+    findings: &mut Vec<Finding>,
+) -> Option<Settings> {
+    let mut check = Check {
+        layers,
+        interfaces,
+        findings,
+    };
     let pki = check.pki();
     let region = check.required_label("node.region", "europe");
     let lan = check.lan();
-    let role = check.role(pki.as_ref());
+    let role = check.identity(pki.as_ref());
     let wan = check.wan(role, lan.as_ref());
     let http = check.http();
     let log = Log {
@@ -95,7 +104,10 @@ impl Check<'_> {
     }
 
     fn origin(&self, path: &str) -> Origin {
-        self.layers.entries.get(path).map_or(Origin::Default, |entry| entry.origin.clone())
+        self.layers
+            .entries
+            .get(path)
+            .map_or(Origin::Default, |entry| entry.origin.clone())
     }
 
     fn error(&mut self, path: &str, title: impl Into<String>) -> &mut Finding {
@@ -106,7 +118,8 @@ impl Check<'_> {
 
     /// Empty paths mean "none".
     fn path(&self, path: &str) -> Option<PathBuf> {
-        self.some_path(path).filter(|path| !path.as_os_str().is_empty())
+        self.some_path(path)
+            .filter(|path| !path.as_os_str().is_empty())
     }
 
     fn name(&self, path: &str) -> Option<String> {
@@ -123,13 +136,22 @@ impl Check<'_> {
     /// Complains about a key that is not set; one that was set wrongly has been complained about already.
     fn missing(&mut self, path: &str, example: &str) {
         let set_wrongly = format!("wrong value for `{path}`");
-        if self.findings.iter().any(|finding| finding.title == set_wrongly) {
+        if self
+            .findings
+            .iter()
+            .any(|finding| finding.title == set_wrongly)
+        {
             return;
         }
         let (table, key) = path.split_once('.').unwrap_or(("", path));
-        let origin = self.layers.tables.get(table).cloned().unwrap_or(Origin::Default);
-        let finding =
-            Finding::error(origin, format!("`{path}` is missing")).help(format!("add to [{table}]: {key} = {example}"));
+        let origin = self
+            .layers
+            .tables
+            .get(table)
+            .cloned()
+            .unwrap_or(Origin::Default);
+        let finding = Finding::error(origin, format!("`{path}` is missing"))
+            .help(format!("add to [{table}]: {key} = {example}"));
         self.findings.push(finding);
     }
 
@@ -142,10 +164,16 @@ impl Check<'_> {
     }
 
     fn tags(&self) -> std::collections::BTreeMap<String, String> {
-        let tags = self.layers.entries.iter().filter_map(|(path, entry)| match &entry.value {
-            Value::Text(text) => Some((path.strip_prefix("node.tags.")?.to_owned(), text.clone())),
-            _ => None,
-        });
+        let tags = self
+            .layers
+            .entries
+            .iter()
+            .filter_map(|(path, entry)| match &entry.value {
+                Value::Text(text) => {
+                    Some((path.strip_prefix("node.tags.")?.to_owned(), text.clone()))
+                }
+                _ => None,
+            });
         tags.collect()
     }
 
@@ -164,13 +192,34 @@ impl Check<'_> {
                 finding.help = Some(help);
             }
         }
-        let crl_dir = self.path("pki.crl_dir");
-        if let Some(dir) = crl_dir.as_ref().filter(|dir| !dir.is_dir()) {
+        let crl_dir = self.crl_dir(ca.as_deref());
+        let fail_closed = self.flag("pki.fail_closed").unwrap_or(false);
+        Some(Pki {
+            ca: ca?,
+            cert: cert?,
+            key: key?,
+            crl_dir: Some(crl_dir?),
+            fail_closed,
+        })
+    }
+
+    /// Without revocation lists nobody could be trusted; those beside the authorities are found by themselves.
+    fn crl_dir(&mut self, ca: Option<&Path>) -> Option<PathBuf> {
+        let beside = || {
+            ca.and_then(Path::parent)
+                .map(|dir| dir.join("crl"))
+                .filter(|dir| dir.is_dir())
+        };
+        let Some(dir) = self.path("pki.crl_dir").or_else(beside) else {
+            self.missing("pki.crl_dir", "\"/etc/pelago/crl\"");
+            return None;
+        };
+        if !dir.is_dir() {
             let label = format!("{} is not a directory", dir.display());
             self.error("pki.crl_dir", "missing directory").label = Some(label);
+            return None;
         }
-        let fail_closed = self.flag("pki.fail_closed").unwrap_or(false);
-        Some(Pki { ca: ca?, cert: cert?, key: key?, crl_dir, fail_closed })
+        Some(dir)
     }
 
     fn file(&mut self, path: &str, example: &str) -> Option<PathBuf> {
@@ -180,37 +229,102 @@ impl Check<'_> {
         };
         // Opened, not only looked at: permissions count.
         if let Err(error) = fs::File::open(&file) {
-            let title = if error.kind() == std::io::ErrorKind::NotFound { "missing file" } else { "unreadable file" };
+            let title = if error.kind() == std::io::ErrorKind::NotFound {
+                "missing file"
+            } else {
+                "unreadable file"
+            };
             self.error(path, title).label = Some(format!("{}: {error}", file.display()));
         }
         Some(file)
     }
 
-    /// The role that is configured, or the one that the certificate names.
-    fn role(&mut self, pki: Option<&Pki>) -> Option<Role> {
-        let certified = pki.and_then(|pki| crate::pki::role_of(&pki.cert));
+    /// Reads the certificates as the node will, and compares what is configured with what is certified.
+    /// Says which role the node has.
+    fn identity(&mut self, pki: Option<&Pki>) -> Option<Role> {
         let configured = self.role_setting();
-        if let (Some(certified), Some(configured)) = (certified, configured)
-            && certified != configured
-        {
-            let label = format!("the certificate says {certified}");
-            self.error("node.role", "the role differs from the certificate's").label = Some(label);
+        // What is wrong with the files themselves has been said already.
+        let Some(pki) = pki.filter(|_| {
+            !self
+                .findings
+                .iter()
+                .any(|it| it.fatal && self.is_pki(&it.origin))
+        }) else {
+            return configured;
+        };
+        if let Err(error) = TrustStore::load(&pki.ca, pki.crl_dir.as_deref(), Policy::default()) {
+            self.error("pki.ca", "unusable authorities").label = Some(error.to_string());
         }
-        configured.or(certified)
+        let name = match Identity::load(&pki.cert, &pki.key) {
+            Ok(identity) => identity.name().clone(),
+            Err(error) => {
+                self.error("pki.cert", "unusable certificate").label = Some(error.to_string());
+                return configured;
+            }
+        };
+        let role = crate::pki::role(name.role);
+        if role == Role::Operator {
+            self.error("pki.cert", "an operator is never a member").help =
+                Some("issue a certificate with --role server or --role client".to_owned());
+        }
+        let settings = [
+            ("node.name", self.name("node.name"), name.node),
+            (
+                "node.datacenter",
+                self.name("node.datacenter"),
+                name.datacenter,
+            ),
+            ("node.zone", self.name("node.zone"), name.zone),
+            ("node.rack", self.name("node.rack"), name.rack),
+            (
+                "node.role",
+                configured.map(|role| role.to_string()),
+                role.to_string(),
+            ),
+        ];
+        for (key, configured, certified) in settings {
+            if configured.is_some_and(|configured| configured != certified) {
+                let finding = self.error(key, format!("`{key}` differs from the certificate"));
+                finding.label = Some(format!("the certificate says \"{certified}\""));
+                finding.help =
+                    Some("correct it, or leave it out: the certificate decides".to_owned());
+            }
+        }
+        Some(role)
+    }
+
+    fn is_pki(&self, origin: &Origin) -> bool {
+        let mut entries = self.layers.entries.iter();
+        entries.any(|(path, entry)| path.starts_with("pki.") && entry.origin == *origin)
     }
 
     fn lan(&mut self) -> Option<Lan> {
         let timings = self.timings();
         let port = self.port("lan.port").unwrap_or(8701);
-        let stream_port = self.port("lan.stream_port").unwrap_or(if port == 0 { 0 } else { port.saturating_add(1) });
+        let stream_port = self.port("lan.stream_port").unwrap_or(if port == 0 {
+            0
+        } else {
+            port.saturating_add(1)
+        });
         if port != 0 && port == stream_port {
-            self.error("lan.stream_port", "`lan.port` and `lan.stream_port` are the same").help =
-                Some("both are UDP: give each its own".to_owned());
+            self.error(
+                "lan.stream_port",
+                "`lan.port` and `lan.stream_port` are the same",
+            )
+            .help = Some("both are UDP: give each its own".to_owned());
         }
         let (address, allow) = self.endpoint("lan")?;
         let (probe_interval, pause_tolerance) = timings?;
         let join = self.names("lan.join").unwrap_or_default();
-        Some(Lan { address, port, stream_port, allow, join, probe_interval, pause_tolerance })
+        Some(Lan {
+            address,
+            port,
+            stream_port,
+            allow,
+            join,
+            probe_interval,
+            pause_tolerance,
+        })
     }
 
     fn timings(&mut self) -> Option<(Duration, Duration)> {
@@ -242,7 +356,11 @@ impl Check<'_> {
     fn in_range(&mut self, path: &str, value: Duration, least: Duration, most: Duration) -> bool {
         let fits = (least..=most).contains(&value);
         if !fits {
-            let label = format!("allowed are {} to {}", show_duration(least), show_duration(most));
+            let label = format!(
+                "allowed are {} to {}",
+                show_duration(least),
+                show_duration(most)
+            );
             self.error(path, format!("`{path}` is out of range")).label = Some(label);
         }
         fits
@@ -263,7 +381,8 @@ impl Check<'_> {
                 Ok(address) => address,
                 Err((label, line)) => {
                     let has = format!("this host has: {}", host::list(self.interfaces));
-                    let finding = self.error(&bind_key, format!("`{bind_key}` does not pick one address"));
+                    let finding =
+                        self.error(&bind_key, format!("`{bind_key}` does not pick one address"));
                     finding.label = Some(label);
                     finding.notes.push(has);
                     finding.help = line.map(|line| format!("try: {line}"));
@@ -276,12 +395,21 @@ impl Check<'_> {
             Bind::Address(address) if address.is_unspecified() => None,
             Bind::Address(address) => host::network_of(self.interfaces, address),
         };
-        match configured.filter(|nets| !nets.is_empty()).or_else(|| default.map(|net| vec![net])) {
+        match configured
+            .filter(|nets| !nets.is_empty())
+            .or_else(|| default.map(|net| vec![net]))
+        {
             Some(allow) => Some((address, allow)),
             None => {
-                let why = if address.is_unspecified() { "a wildcard bind" } else { "an address that no interface has" };
+                let why = if address.is_unspecified() {
+                    "a wildcard bind"
+                } else {
+                    "an address that no interface has"
+                };
                 let finding = self.error(&bind_key, format!("`{allow_key}` is missing"));
-                finding.label = Some(format!("{why} says nothing about who may talk to this node"));
+                finding.label = Some(format!(
+                    "{why} says nothing about who may talk to this node"
+                ));
                 finding.help = Some(format!("add to [{table}]: allow = [\"10.81.0.0/16\"]"));
                 None
             }
@@ -291,7 +419,9 @@ impl Check<'_> {
     fn wan(&mut self, role: Option<Role>, lan: Option<&Lan>) -> Option<Wan> {
         let mentioned = self.layers.tables.get("wan").cloned().or_else(|| {
             let mut entries = self.layers.entries.iter();
-            entries.find(|(path, _)| path.starts_with("wan.")).map(|(_, entry)| entry.origin.clone())
+            entries
+                .find(|(path, _)| path.starts_with("wan."))
+                .map(|(_, entry)| entry.origin.clone())
         });
         match (role, mentioned) {
             (Some(Role::Client), Some(origin)) => {
@@ -312,26 +442,43 @@ impl Check<'_> {
         }
         let seats = self.count("wan.seats").unwrap_or(3);
         if !(1..=7).contains(&seats) {
-            self.error("wan.seats", "`wan.seats` is out of range").label = Some("allowed are 1 to 7".to_owned());
+            self.error("wan.seats", "`wan.seats` is out of range").label =
+                Some("allowed are 1 to 7".to_owned());
         }
         let port = self.port("wan.port").unwrap_or(8703);
         let advertise = self.ip("wan.advertise");
         let (address, allow) = self.endpoint("wan")?;
         if let Some(own) = advertise.filter(|own| !allow.iter().any(|net| net.contains(own))) {
             let allowed = self.origin("wan.allow");
-            let finding = self.error("wan.advertise", "`wan.allow` leaves this node's own advertised address out");
+            let finding = self.error(
+                "wan.advertise",
+                "`wan.allow` leaves this node's own advertised address out",
+            );
             finding.label = Some(format!("{own} would be refused"));
             finding.also = Some((allowed, "the networks allowed".to_owned()));
-            finding.help = Some(format!("add \"{}\" or its network to `wan.allow`", IpNet::from(own)));
+            finding.help = Some(format!(
+                "add \"{}\" or its network to `wan.allow`",
+                IpNet::from(own)
+            ));
         }
         if let Some(lan) = lan.filter(|lan| port != 0 && overlap(lan.address, address))
             && [lan.port, lan.stream_port].contains(&port)
         {
-            self.error("wan.port", format!("port {port} is taken by [lan]")).help =
-                Some("`lan.port`, `lan.stream_port` and `wan.port` are all UDP: give each its own".to_owned());
+            self.error("wan.port", format!("port {port} is taken by [lan]"))
+                .help = Some(
+                "`lan.port`, `lan.stream_port` and `wan.port` are all UDP: give each its own"
+                    .to_owned(),
+            );
         }
         let join = self.names("wan.join").unwrap_or_default();
-        Some(Wan { address, port, advertise, allow, join, seats: u8::try_from(seats).unwrap_or(3) })
+        Some(Wan {
+            address,
+            port,
+            advertise,
+            allow,
+            join,
+            seats: u8::try_from(seats).unwrap_or(3),
+        })
     }
 
     fn http(&mut self) -> Http {
@@ -345,14 +492,26 @@ impl Check<'_> {
         let plain = !http.plain_read.is_empty();
         if http.tls && plain {
             let other = self.origin("http.tls");
-            let finding = self.error("http.plain_read", "`http.tls` and `http.plain_read` exclude each other");
+            let finding = self.error(
+                "http.plain_read",
+                "`http.tls` and `http.plain_read` exclude each other",
+            );
             finding.also = Some((other, "TLS is asked for".to_owned()));
             finding.help = Some("keep one of them".to_owned());
         }
-        if let Some(bind) = http.bind.filter(|bind| !bind.ip().is_loopback() && !http.tls && !plain) {
-            let finding = self.error("http.bind", "the API would be open to the network in plaintext");
+        if let Some(bind) = http
+            .bind
+            .filter(|bind| !bind.ip().is_loopback() && !http.tls && !plain)
+        {
+            let finding = self.error(
+                "http.bind",
+                "the API would be open to the network in plaintext",
+            );
             finding.label = Some(format!("{} is not loopback", bind.ip()));
-            finding.help = Some("add `tls = true`, or `plain_read = [\"10.80.0.0/16\"]` for reading only".to_owned());
+            finding.help = Some(
+                "add `tls = true`, or `plain_read = [\"10.80.0.0/16\"]` for reading only"
+                    .to_owned(),
+            );
         }
         http
     }
@@ -361,7 +520,9 @@ impl Check<'_> {
         if let Err(error) = crate::logging::filter(&log.level) {
             let finding = self.error("log.level", "wrong value for `log.level`");
             finding.label = Some(error);
-            finding.help = Some("write error, warn, info, debug or trace, or info,pelago_node=debug".to_owned());
+            finding.help = Some(
+                "write error, warn, info, debug or trace, or info,pelago_node=debug".to_owned(),
+            );
         }
     }
 }

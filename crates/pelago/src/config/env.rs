@@ -12,13 +12,19 @@ const RESERVED: [&str; 2] = ["PELAGO_ADDRESS", "PELAGO_LOG"];
 
 /// Takes every variable that begins with `PELAGO_`.
 pub(crate) fn add(layers: &mut Layers, variables: impl Iterator<Item = (String, String)>) {
-    let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut variables: Vec<_> = variables
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
     variables.sort();
     for (name, text) in variables {
         if RESERVED.contains(&name.as_str()) {
             continue;
         }
-        let path = name.strip_prefix(PREFIX).unwrap_or(&name).replace("__", ".").to_lowercase();
+        let path = name
+            .strip_prefix(PREFIX)
+            .unwrap_or(&name)
+            .replace("__", ".")
+            .to_lowercase();
         if keys::find(&path).is_some() {
             layers.set(&path, &text, Origin::Env(name));
         } else {
@@ -28,10 +34,17 @@ pub(crate) fn add(layers: &mut Layers, variables: impl Iterator<Item = (String, 
 }
 
 fn unknown(name: String, path: &str) -> Finding {
-    let found = Finding::warning(Origin::Env(name.clone()), format!("unknown variable {name}, ignored"));
+    let found = Finding::warning(
+        Origin::Env(name.clone()),
+        format!("unknown variable {name}, ignored"),
+    );
     // One underscore where two belong is the likeliest slip.
     let split = path.replacen('_', ".", 1);
-    match keys::find(&split).map(|key| key.path).or_else(|| keys::nearest(path)).map(variable) {
+    match keys::find(&split)
+        .map(|key| key.path)
+        .or_else(|| keys::nearest(path))
+        .map(variable)
+    {
         Some(known) => found.help(format!("did you mean {known}?")),
         None => found,
     }
@@ -48,7 +61,12 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Layers {
         let mut layers = Layers::default();
-        add(&mut layers, variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        add(
+            &mut layers,
+            variables
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned())),
+        );
         layers
     }
 
@@ -64,8 +82,14 @@ mod tests {
         ]);
         assert_eq!(layers.findings, []);
         assert_eq!(layers.entries["wan.seats"].value, Value::Count(5));
-        assert_eq!(layers.entries["lan.join"].value, Value::Names(vec!["a".into(), "b".into()]));
-        assert_eq!(layers.entries["node.tags.team"].value, Value::Text("core".into()));
+        assert_eq!(
+            layers.entries["lan.join"].value,
+            Value::Names(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(
+            layers.entries["node.tags.team"].value,
+            Value::Text("core".into())
+        );
     }
 
     #[test]
@@ -74,7 +98,10 @@ mod tests {
         assert_eq!(layers.findings.len(), 2);
         for finding in layers.findings {
             assert!(!finding.fatal);
-            assert_eq!(finding.help.as_deref(), Some("did you mean PELAGO_WAN__SEATS?"));
+            assert_eq!(
+                finding.help.as_deref(),
+                Some("did you mean PELAGO_WAN__SEATS?")
+            );
         }
     }
 }

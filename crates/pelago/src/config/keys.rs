@@ -45,7 +45,11 @@ pub(crate) struct Key {
 }
 
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key { path, kind, default }
+    Key {
+        path,
+        kind,
+        default,
+    }
 }
 
 /// All of them, in the order in which `config show` prints them.
@@ -82,23 +86,31 @@ pub(crate) const KEYS: &[Key] = &[
     key("http.plain_read", Kind::Nets, Some("")),
     key("http.hosts", Kind::Names, Some("")),
     key("log.level", Kind::Text, Some("info")),
-    key("log.format", Kind::Word(&["auto", "text", "json"]), Some("auto")),
+    key(
+        "log.format",
+        Kind::Word(&["auto", "text", "json"]),
+        Some("auto"),
+    ),
 ];
 
 /// The key at `path`; a free name under a `*` counts.
 pub(crate) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         key.path == path
-            || key
-                .path
-                .strip_suffix('*')
-                .is_some_and(|prefix| path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
+            || key.path.strip_suffix('*').is_some_and(|prefix| {
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| !rest.is_empty())
+            })
     })
 }
 
 /// Whether `path` is a table that holds keys.
 pub(crate) fn is_table(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    KEYS.iter().any(|key| {
+        key.path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
 }
 
 /// The known key or table that `path` was probably meant to be: the same name elsewhere, or a slip of the pen.
@@ -112,8 +124,15 @@ pub(crate) fn nearest(path: &str) -> Option<&'static str> {
         .map(|known| {
             let own = known.rsplit('.').next().unwrap_or(known);
             // A right name in the wrong table is as near as a single slip.
-            let misplaced = if own == leaf && known != leaf { 1 } else { usize::MAX };
-            (misplaced.min(strsim::damerau_levenshtein(path, known)), known)
+            let misplaced = if own == leaf && known != leaf {
+                1
+            } else {
+                usize::MAX
+            };
+            (
+                misplaced.min(strsim::damerau_levenshtein(path, known)),
+                known,
+            )
         })
         .min()
         .filter(|(distance, known)| *distance <= 1 + known.len() / 5)

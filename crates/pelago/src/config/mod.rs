@@ -86,7 +86,11 @@ fn load_on(inputs: Inputs, interfaces: &[host::Interface]) -> Outcome {
     }
     let mut findings = std::mem::take(&mut layers.findings);
     let settings = check::check(&layers, interfaces, &mut findings);
-    Outcome { layers, findings, settings }
+    Outcome {
+        layers,
+        findings,
+        settings,
+    }
 }
 
 impl Outcome {
@@ -102,7 +106,10 @@ impl Outcome {
 
     /// Every finding as a block of text, in the order of the files.
     pub(crate) fn report(&self, colour: bool) -> Vec<String> {
-        self.findings.iter().map(|finding| finding.render(self.sources(), colour)).collect()
+        self.findings
+            .iter()
+            .map(|finding| finding.render(self.sources(), colour))
+            .collect()
     }
 
     /// The effective values, as a file that would produce them.

@@ -29,9 +29,16 @@ pub(crate) fn show(layers: &Layers, origin: bool) -> String {
 }
 
 fn lines(layers: &Layers, key: &Key) -> Vec<(String, String, Origin)> {
-    let shown = |(path, entry): (&String, &Entry)| (path.clone(), entry.value.to_string(), entry.origin.clone());
+    let shown = |(path, entry): (&String, &Entry)| {
+        (path.clone(), entry.value.to_string(), entry.origin.clone())
+    };
     if let Some(prefix) = key.path.strip_suffix('*') {
-        return layers.entries.iter().filter(|(path, _)| path.starts_with(prefix)).map(shown).collect();
+        return layers
+            .entries
+            .iter()
+            .filter(|(path, _)| path.starts_with(prefix))
+            .map(shown)
+            .collect();
     }
     match (layers.entries.get_key_value(key.path), key.default) {
         (Some(set), _) => vec![shown(set)],

@@ -40,7 +40,9 @@ impl Layers {
             return self.add_file(path);
         }
         match files_in(path) {
-            Ok(files) if files.is_empty() => self.complain(format!("{} holds no *.toml file", path.display())),
+            Ok(files) if files.is_empty() => {
+                self.complain(format!("{} holds no *.toml file", path.display()))
+            }
             Ok(files) => files.iter().for_each(|file| self.add_file(file)),
             Err(error) => self.complain(format!("cannot read {}: {error}", path.display())),
         }
@@ -63,8 +65,12 @@ impl Layers {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
-            let origin = Origin::File { source, span: error.span().unwrap_or_default() };
-            self.findings.push(Finding::error(origin, "this is not TOML").label(error.message()));
+            let origin = Origin::File {
+                source,
+                span: error.span().unwrap_or_default(),
+            };
+            self.findings
+                .push(Finding::error(origin, "this is not TOML").label(error.message()));
         }
         self.walk("", table.get_ref(), source, &folder);
         self.sources.push(Source { path, text });
@@ -72,9 +78,15 @@ impl Layers {
 
     fn walk(&mut self, prefix: &str, table: &DeTable<'_>, source: usize, folder: &Path) {
         for (name, raw) in table {
-            let path =
-                if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
-            let here = Origin::File { source, span: name.span() };
+            let path = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
+            let here = Origin::File {
+                source,
+                span: name.span(),
+            };
             match (keys::find(&path), raw.get_ref()) {
                 (Some(key), _) => self.leaf(path, key.kind, raw, source, folder),
                 (None, DeValue::Table(inner)) if keys::is_table(&path) => {
@@ -83,24 +95,47 @@ impl Layers {
                 }
                 (None, other) if keys::is_table(&path) => {
                     let label = format!("expected a table `[{path}]`, found {}", other.type_str());
-                    self.findings.push(Finding::error(here, format!("`{path}` is a table")).label(label));
+                    self.findings
+                        .push(Finding::error(here, format!("`{path}` is a table")).label(label));
                 }
                 (None, _) => self.findings.push(unknown(here, &path)),
             }
         }
     }
 
-    fn leaf(&mut self, path: String, kind: Kind, raw: &Spanned<DeValue<'_>>, source: usize, folder: &Path) {
+    fn leaf(
+        &mut self,
+        path: String,
+        kind: Kind,
+        raw: &Spanned<DeValue<'_>>,
+        source: usize,
+        folder: &Path,
+    ) {
         match kind.read(raw) {
             Ok(value) => {
-                let origin = Origin::File { source, span: raw.span() };
-                self.entries.insert(path, Entry { value: anchored(value, folder), origin });
+                let origin = Origin::File {
+                    source,
+                    span: raw.span(),
+                };
+                self.entries.insert(
+                    path,
+                    Entry {
+                        value: anchored(value, folder),
+                        origin,
+                    },
+                );
             }
             Err(complaints) => {
                 for complaint in complaints {
                     let span = complaint.span.unwrap_or_else(|| raw.span());
-                    let found = Finding::error(Origin::File { source, span }, format!("wrong value for `{path}`"));
-                    self.findings.push(Finding { help: complaint.help, ..found.label(complaint.message) });
+                    let found = Finding::error(
+                        Origin::File { source, span },
+                        format!("wrong value for `{path}`"),
+                    );
+                    self.findings.push(Finding {
+                        help: complaint.help,
+                        ..found.label(complaint.message)
+                    });
                 }
             }
         }
@@ -113,11 +148,15 @@ impl Layers {
         };
         match key.kind.parse(text) {
             Ok(value) => {
-                self.entries.insert(path.to_owned(), Entry { value, origin });
+                self.entries
+                    .insert(path.to_owned(), Entry { value, origin });
             }
             Err(complaint) => {
                 let found = Finding::error(origin, format!("wrong value for `{path}`"));
-                self.findings.push(Finding { help: complaint.help, ..found.label(complaint.message) });
+                self.findings.push(Finding {
+                    help: complaint.help,
+                    ..found.label(complaint.message)
+                });
             }
         }
     }
@@ -127,7 +166,9 @@ impl Layers {
         let origin = Origin::Flag(format!("--set {flag}"));
         match flag.split_once('=') {
             Some((path, text)) => self.set(path.trim(), text.trim(), origin),
-            None => self.findings.push(Finding::error(origin, "expected --set KEY=VALUE")),
+            None => self
+                .findings
+                .push(Finding::error(origin, "expected --set KEY=VALUE")),
         }
     }
 }
@@ -149,18 +190,26 @@ fn anchored(value: Value, folder: &Path) -> Value {
 }
 
 fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files: Vec<_> =
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    let mut files: Vec<_> = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
     files.sort();
     Ok(files)
 }
 
 fn read_limited(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    fs::File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE {
-        return Err(std::io::Error::other("larger than 1 MiB, which no configuration is"));
+        return Err(std::io::Error::other(
+            "larger than 1 MiB, which no configuration is",
+        ));
     }
     Ok(text)
 }
@@ -172,7 +221,10 @@ mod tests {
     fn layers(texts: &[&str]) -> Layers {
         let mut layers = Layers::default();
         for (number, text) in texts.iter().enumerate() {
-            layers.add_text(format!("/etc/pelago/{number}.toml").into(), (*text).to_owned());
+            layers.add_text(
+                format!("/etc/pelago/{number}.toml").into(),
+                (*text).to_owned(),
+            );
         }
         layers
     }
@@ -185,9 +237,18 @@ mod tests {
         ]);
         assert_eq!(merged.findings, []);
         assert_eq!(merged.entries["wan.seats"].value, Value::Count(1));
-        assert_eq!(merged.entries["wan.join"].value, Value::Names(vec!["c".into()]));
-        assert_eq!(merged.entries["node.tags.team"].value, Value::Text("core".into()));
-        assert_eq!(merged.entries["node.tags.tier"].value, Value::Text("y".into()));
+        assert_eq!(
+            merged.entries["wan.join"].value,
+            Value::Names(vec!["c".into()])
+        );
+        assert_eq!(
+            merged.entries["node.tags.team"].value,
+            Value::Text("core".into())
+        );
+        assert_eq!(
+            merged.entries["node.tags.tier"].value,
+            Value::Text("y".into())
+        );
     }
 
     #[test]
@@ -195,21 +256,38 @@ mod tests {
         let found = layers(&[
             "[lan]\nprobe_intervall = 1\nport = \"x\"\nallow = [\"10.0.0.0/8\", \"10.0.0.1/8\", 7]\n[wlan]\na = 1\nnode = 3",
         ]);
-        let titles: Vec<_> = found.findings.iter().map(|finding| finding.title.as_str()).collect();
+        let titles: Vec<_> = found
+            .findings
+            .iter()
+            .map(|finding| finding.title.as_str())
+            .collect();
         assert_eq!(titles.len(), 5, "{titles:?}");
-        assert!(found.findings.iter().any(|finding| finding.help.as_deref() == Some("did you mean `lan`?")));
+        assert!(
+            found
+                .findings
+                .iter()
+                .any(|finding| finding.help.as_deref() == Some("did you mean `lan`?"))
+        );
     }
 
     #[test]
     fn broken_toml_is_reported_with_its_place() {
         let found = layers(&["[node]\nname = \n[wan\n"]);
-        assert!(found.findings.iter().any(|finding| finding.title == "this is not TOML"));
+        assert!(
+            found
+                .findings
+                .iter()
+                .any(|finding| finding.title == "this is not TOML")
+        );
     }
 
     #[test]
     fn relative_paths_start_at_the_file() {
         let found = layers(&["[pki]\nca = \"ca.pem\"\nkey = \"/k\""]);
-        assert_eq!(found.entries["pki.ca"].value, Value::Path("/etc/pelago/ca.pem".into()));
+        assert_eq!(
+            found.entries["pki.ca"].value,
+            Value::Path("/etc/pelago/ca.pem".into())
+        );
         assert_eq!(found.entries["pki.key"].value, Value::Path("/k".into()));
     }
 
@@ -224,6 +302,11 @@ mod tests {
         assert_eq!(found.entries["wan.seats"].value, Value::Count(5));
         fs::write(dir.path().join("d.toml"), "#".repeat(2 * 1024 * 1024)).expect("written");
         found.add_path(dir.path());
-        assert!(found.findings.iter().any(|finding| finding.title.contains("larger than 1 MiB")));
+        assert!(
+            found
+                .findings
+                .iter()
+                .any(|finding| finding.title.contains("larger than 1 MiB"))
+        );
     }
 }

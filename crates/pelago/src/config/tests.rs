@@ -3,13 +3,26 @@
 use super::*;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// A folder with certificate files that exist; nobody looks inside them here.
+/// A folder with the certificates of a server and of a client.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    for name in ["ca.pem", "node.pem", "node.key"] {
-        let path = dir.path().join(name);
-        fs::write(&path, "").expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("changed");
+    let now = crate::pki::unix_now();
+    pelago_pki::init(dir.path(), "test.example", &["eu-west".to_owned()], now)
+        .expect("authorities");
+    for (node, role) in [
+        ("node", pelago_pki::Role::Server),
+        ("client", pelago_pki::Role::Client),
+    ] {
+        let request = pelago_pki::IssueRequest {
+            datacenter: "eu-west".into(),
+            zone: "b".into(),
+            rack: "r1".into(),
+            role,
+            node: node.into(),
+            lifetime: std::time::Duration::from_secs(3600),
+            out: Some(dir.path().to_owned()),
+        };
+        pelago_pki::issue(dir.path(), &request, now).expect("a certificate");
     }
     dir
 }
@@ -19,7 +32,10 @@ fn outcome(dir: &Path, text: &str, variables: &[(&str, &str)], flags: &[&str]) -
     fs::write(&file, text).expect("written");
     let inputs = Inputs {
         paths: vec![file],
-        variables: variables.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect(),
+        variables: variables
+            .iter()
+            .map(|(name, text)| ((*name).into(), (*text).into()))
+            .collect(),
         flags: flags.iter().map(|flag| (*flag).into()).collect(),
     };
     load_on(inputs, &host::fixture())
@@ -38,22 +54,42 @@ fn server(lan: &str, wan: &str, http: &str) -> String {
 fn a_sound_configuration_becomes_settings() {
     let dir = folder();
     let text = server("join = [\"s1\"]", "seats = 5", "");
-    let outcome = outcome(dir.path(), &text, &[("PELAGO_NODE__ZONE", "b")], &["lan.port=9000"]);
-    let settings = outcome.settings().unwrap_or_else(|| panic!("{}", outcome.report(false).join("\n")));
+    let outcome = outcome(
+        dir.path(),
+        &text,
+        &[("PELAGO_NODE__ZONE", "b")],
+        &["lan.port=9000"],
+    );
+    let settings = outcome
+        .settings()
+        .unwrap_or_else(|| panic!("{}", outcome.report(false).join("\n")));
     assert_eq!(settings.node.lan.address.to_string(), "10.80.0.11");
-    assert_eq!((settings.node.lan.port, settings.node.lan.stream_port), (9000, 9001));
-    assert_eq!(settings.node.lan.allow, ["10.80.0.0/24".parse::<IpNet>().expect("a network")]);
+    assert_eq!(
+        (settings.node.lan.port, settings.node.lan.stream_port),
+        (9000, 9001)
+    );
+    assert_eq!(
+        settings.node.lan.allow,
+        ["10.80.0.0/24".parse::<IpNet>().expect("a network")]
+    );
     assert_eq!(settings.node.zone.as_deref(), Some("b"));
     assert_eq!(settings.node.wan.as_ref().map(|wan| wan.seats), Some(5));
     assert_eq!(settings.node.pki.ca, dir.path().join("ca.pem"));
-    assert_eq!(settings.http.bind.map(|bind| bind.to_string()).as_deref(), Some("127.0.0.1:8700"));
+    assert_eq!(
+        settings.http.bind.map(|bind| bind.to_string()).as_deref(),
+        Some("127.0.0.1:8700")
+    );
 }
 
 /// One of each of the mistakes that the documentation promises to find, all in one run, each with its line.
 #[test]
 fn all_mistakes_are_shown_at_once_with_their_lines() {
     let dir = folder();
-    fs::set_permissions(dir.path().join("node.key"), fs::Permissions::from_mode(0o644)).expect("changed");
+    fs::set_permissions(
+        dir.path().join("node.key"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .expect("changed");
     let text = "\
 [node]
 region = \"europe\"
@@ -87,9 +123,15 @@ bind = \"0.0.0.0:8700\"
         (17, "0.0.0.0 is not loopback"),
     ] {
         assert!(report.contains(part), "{part} is missing in\n{report}");
-        assert!(report.contains(&format!("node.toml:{line}:")), "line {line} is missing in\n{report}");
+        assert!(
+            report.contains(&format!("node.toml:{line}:")),
+            "line {line} is missing in\n{report}"
+        );
     }
-    assert!(report.contains("this host has: lo 127.0.0.1/8, eth0 10.80.0.11/24"), "{report}");
+    assert!(
+        report.contains("this host has: lo 127.0.0.1/8, eth0 10.80.0.11/24"),
+        "{report}"
+    );
     assert!(report.contains("chmod 600"), "{report}");
     assert_eq!(outcome.errors(), 8, "{report}");
 }
@@ -100,7 +142,10 @@ fn what_is_missing_is_named_with_the_line_to_add() {
     let outcome = outcome(dir.path(), "[node]\nrole = \"server\"\n", &[], &[]);
     let report = outcome.report(false).join("\n");
     for key in ["node.region", "pki.ca", "pki.cert", "pki.key", "lan.bind"] {
-        assert!(report.contains(&format!("`{key}` is missing")), "{key} is missing in\n{report}");
+        assert!(
+            report.contains(&format!("`{key}` is missing")),
+            "{key} is missing in\n{report}"
+        );
     }
     assert!(report.contains("a server needs [wan]"), "{report}");
 }
@@ -119,28 +164,85 @@ fn contradictions_are_refused() {
         let report = only_error(&server(lan, wan, http));
         assert!(report.contains(part), "{part} is missing in\n{report}");
     };
-    refused("probe_interval = \"20ms\"", "", "", "allowed are 50ms to 10s");
-    refused("pause_tolerance = \"11s\"", "", "", "allowed are 500ms to 10s");
-    refused("probe_interval = \"5s\"", "", "", "the timings contradict each other");
-    refused("port = 8702\nstream_port = 8702", "", "", "give each its own");
+    refused(
+        "probe_interval = \"20ms\"",
+        "",
+        "",
+        "allowed are 50ms to 10s",
+    );
+    refused(
+        "pause_tolerance = \"11s\"",
+        "",
+        "",
+        "allowed are 500ms to 10s",
+    );
+    refused(
+        "probe_interval = \"5s\"",
+        "",
+        "",
+        "the timings contradict each other",
+    );
+    refused(
+        "port = 8702\nstream_port = 8702",
+        "",
+        "",
+        "give each its own",
+    );
     refused("", "port = 8701", "", "port 8701 is taken by [lan]");
-    refused("", "advertise = \"198.51.100.7\"", "", "198.51.100.7 would be refused");
-    refused("", "", "tls = true\nplain_read = [\"10.0.0.0/8\"]", "exclude each other");
-    refused("", "", "bind = \"10.80.0.11:8700\"", "open to the network in plaintext");
+    refused(
+        "",
+        "advertise = \"198.51.100.7\"",
+        "",
+        "198.51.100.7 would be refused",
+    );
+    refused(
+        "",
+        "",
+        "tls = true\nplain_read = [\"10.0.0.0/8\"]",
+        "exclude each other",
+    );
+    refused(
+        "",
+        "",
+        "bind = \"10.80.0.11:8700\"",
+        "open to the network in plaintext",
+    );
     refused("bind = \"10.91.0.0/16\"\n#", "", "", "duplicate");
 }
 
 #[test]
 fn a_client_has_no_wan() {
-    let text = server("", "", "").replace("\"server\"", "\"client\"");
-    assert!(only_error(&text).contains("a client has no [wan]"));
+    let text = server("", "", "")
+        .replace("\"server\"", "\"client\"")
+        .replace("node.pem", "client.pem");
+    assert!(only_error(&text.replace("node.key", "client.key")).contains("a client has no [wan]"));
+}
+
+#[test]
+fn what_the_certificate_says_otherwise_is_refused() {
+    let text = server("", "", "").replace("role = \"server\"", "role = \"server\"\nzone = \"a\"");
+    assert!(only_error(&text).contains("the certificate says \"b\""));
+    let text = server("", "", "").replace("node.key", "client.key");
+    assert!(only_error(&text).contains("unusable certificate"));
+    let text = server("", "", "").replace("ca.pem", "node.pem");
+    assert!(only_error(&text).contains("unusable authorities"));
+    // The role may be left out: the certificate knows it.
+    let text = server("", "", "")
+        .replace("role = \"server\"\n", "")
+        .replace("[wan]\nbind = \"10.80.0.11\"\n", "");
+    assert!(only_error(&text).contains("a server needs [wan]"));
 }
 
 #[test]
 fn show_names_who_set_what() {
     let dir = folder();
     let text = server("", "seats = 1", "");
-    let outcome = outcome(dir.path(), &text, &[("PELAGO_NODE__ZONE", "b")], &["lan.port=9000"]);
+    let outcome = outcome(
+        dir.path(),
+        &text,
+        &[("PELAGO_NODE__ZONE", "b")],
+        &["lan.port=9000"],
+    );
     let shown = outcome.show(true);
     for (value, from) in [
         ("zone = \"b\"", "env PELAGO_NODE__ZONE"),
@@ -149,13 +251,23 @@ fn show_names_who_set_what() {
         ("probe_interval = \"200ms\"", "default"),
     ] {
         let line = shown.lines().find(|line| line.starts_with(value));
-        assert!(line.is_some_and(|line| line.ends_with(from)), "{value} {from} in\n{shown}");
+        assert!(
+            line.is_some_and(|line| line.ends_with(from)),
+            "{value} {from} in\n{shown}"
+        );
     }
-    assert!(toml::from_str::<toml::Table>(&outcome.show(false)).is_ok(), "{}", outcome.show(false));
+    assert!(
+        toml::from_str::<toml::Table>(&outcome.show(false)).is_ok(),
+        "{}",
+        outcome.show(false)
+    );
 }
 
 #[test]
 fn nothing_is_read_from_a_path_that_does_not_exist() {
-    let inputs = Inputs { paths: vec!["/nonexistent/pelago.toml".into()], ..Inputs::default() };
+    let inputs = Inputs {
+        paths: vec!["/nonexistent/pelago.toml".into()],
+        ..Inputs::default()
+    };
     assert!(load_on(inputs, &[]).report(false)[0].contains("cannot read /nonexistent/pelago.toml"));
 }

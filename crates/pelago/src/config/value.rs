@@ -43,7 +43,11 @@ pub(crate) struct Complaint {
 
 impl Complaint {
     fn new(message: impl Into<String>, help: Option<&str>) -> Self {
-        Self { span: None, message: message.into(), help: help.map(str::to_owned) }
+        Self {
+            span: None,
+            message: message.into(),
+            help: help.map(str::to_owned),
+        }
     }
 
     fn at(mut self, span: Range<usize>) -> Self {
@@ -80,7 +84,9 @@ impl Kind {
             (Self::Nets | Self::Names, DeValue::Array(items)) => return self.read_list(items),
             (Self::Port | Self::Count, DeValue::Integer(number)) => self.parse(number.as_str()),
             (Self::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
-            (Self::Port | Self::Count | Self::Flag | Self::Nets | Self::Names, other) => Err(self.wrong_type(other)),
+            (Self::Port | Self::Count | Self::Flag | Self::Nets | Self::Names, other) => {
+                Err(self.wrong_type(other))
+            }
             (_, DeValue::String(text)) => self.parse(text),
             (_, other) => Err(self.wrong_type(other)),
         };
@@ -110,26 +116,45 @@ impl Kind {
 
     fn wrong_type(self, found: &DeValue<'_>) -> Complaint {
         let help = match (self, found) {
-            (Self::Duration, DeValue::Integer(number)) => Some(format!("add the unit: \"{}ms\"", number.as_str())),
-            (Self::Nets | Self::Names, DeValue::String(text)) => Some(format!("write a list: [\"{text}\"]")),
+            (Self::Duration, DeValue::Integer(number)) => {
+                Some(format!("add the unit: \"{}ms\"", number.as_str()))
+            }
+            (Self::Nets | Self::Names, DeValue::String(text)) => {
+                Some(format!("write a list: [\"{text}\"]"))
+            }
             _ => None,
         };
         Complaint {
             span: None,
-            message: format!("expected {}, found {}", self.expectation(), article(found.type_str())),
+            message: format!(
+                "expected {}, found {}",
+                self.expectation(),
+                article(found.type_str())
+            ),
             help,
         }
     }
 
     /// Reads a value out of text, as the environment and flags give it; lists are separated by commas.
     pub(crate) fn parse(self, text: &str) -> Result<Value, Complaint> {
-        let wrong = || Complaint::new(format!("expected {}, found \"{text}\"", self.expectation()), None);
-        let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let wrong = || {
+            Complaint::new(
+                format!("expected {}, found \"{text}\"", self.expectation()),
+                None,
+            )
+        };
+        let items = || {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+        };
         Ok(match self {
-            Self::Label => Value::Label(
-                Label::new(text)
-                    .map_err(|error| Complaint::new(format!("\"{text}\" is not a name"), Some(&error.to_string())))?,
-            ),
+            Self::Label => Value::Label(Label::new(text).map_err(|error| {
+                Complaint::new(
+                    format!("\"{text}\" is not a name"),
+                    Some(&error.to_string()),
+                )
+            })?),
             Self::Role => Value::Role(match text {
                 "server" => Role::Server,
                 "client" => Role::Client,
@@ -147,7 +172,9 @@ impl Kind {
             Self::Socket => Value::Socket(Some(text.parse().map_err(|_| wrong())?)),
             Self::Nets => Value::Nets(items().map(net).collect::<Result<_, _>>()?),
             Self::Names => Value::Names(items().map(str::to_owned).collect()),
-            Self::Duration => Value::Duration(duration(text).map_err(|help| Complaint { help, ..wrong() })?),
+            Self::Duration => {
+                Value::Duration(duration(text).map_err(|help| Complaint { help, ..wrong() })?)
+            }
             Self::Count => Value::Count(text.parse().map_err(|_| wrong())?),
             Self::Flag => Value::Flag(text.parse().map_err(|_| wrong())?),
             Self::Word(words) if words.contains(&text) => Value::Text(text.to_owned()),
@@ -165,15 +192,25 @@ fn net(text: &str) -> Result<IpNet, Complaint> {
         Ok(net) => Err(Complaint {
             span: None,
             message: format!("{net} has bits behind its prefix"),
-            help: Some(format!("write \"{}\" for the network or \"{}\" for the address", net.trunc(), net.addr())),
+            help: Some(format!(
+                "write \"{}\" for the network or \"{}\" for the address",
+                net.trunc(),
+                net.addr()
+            )),
         }),
         Err(_) => Err(match text.parse::<IpAddr>() {
             Ok(address) => Complaint {
                 span: None,
                 message: format!("{address} lacks its prefix length"),
-                help: Some(format!("for this one address write \"{}\"", IpNet::from(address))),
+                help: Some(format!(
+                    "for this one address write \"{}\"",
+                    IpNet::from(address)
+                )),
             },
-            Err(_) => Complaint::new(format!("\"{text}\" is not a network"), Some("write one like \"10.81.0.0/16\"")),
+            Err(_) => Complaint::new(
+                format!("\"{text}\" is not a network"),
+                Some("write one like \"10.81.0.0/16\""),
+            ),
         }),
     }
 }
@@ -193,7 +230,8 @@ fn article(word: &str) -> String {
 
 /// As short as possible: `200ms`, `1m 30s`.
 pub(crate) fn show_duration(duration: Duration) -> String {
-    let printer = jiff::fmt::friendly::SpanPrinter::new().spacing(jiff::fmt::friendly::Spacing::BetweenUnits);
+    let printer =
+        jiff::fmt::friendly::SpanPrinter::new().spacing(jiff::fmt::friendly::Spacing::BetweenUnits);
     printer.unsigned_duration_to_string(&duration)
 }
 
@@ -209,7 +247,9 @@ impl fmt::Display for Value {
             Self::Role(role) => f.write_str(&quoted(&role.to_string())),
             Self::Text(text) => f.write_str(&quoted(text)),
             Self::Path(path) => f.write_str(&quoted(&path.to_string_lossy())),
-            Self::Bind(Bind::Address(address)) | Self::Ip(address) => f.write_str(&quoted(&address.to_string())),
+            Self::Bind(Bind::Address(address)) | Self::Ip(address) => {
+                f.write_str(&quoted(&address.to_string()))
+            }
             Self::Bind(Bind::Within(net)) => f.write_str(&quoted(&net.to_string())),
             Self::Port(port) => write!(f, "{port}"),
             Self::Socket(None) => f.write_str("\"\""),
@@ -237,27 +277,61 @@ mod tests {
 
     #[test]
     fn durations_need_units() {
-        assert_eq!(Kind::Duration.parse("200ms"), Ok(Value::Duration(Duration::from_millis(200))));
-        assert_eq!(Kind::Duration.parse("1m 30s"), Ok(Value::Duration(Duration::from_secs(90))));
-        assert_eq!(complaint(Kind::Duration, "200").help.as_deref(), Some("add the unit: \"200ms\" or \"200s\""));
+        assert_eq!(
+            Kind::Duration.parse("200ms"),
+            Ok(Value::Duration(Duration::from_millis(200)))
+        );
+        assert_eq!(
+            Kind::Duration.parse("1m 30s"),
+            Ok(Value::Duration(Duration::from_secs(90)))
+        );
+        assert_eq!(
+            complaint(Kind::Duration, "200").help.as_deref(),
+            Some("add the unit: \"200ms\" or \"200s\"")
+        );
         assert!(complaint(Kind::Duration, "soon").help.is_none());
         assert_eq!(show_duration(Duration::from_millis(90_250)), "1m 30s 250ms");
     }
 
     #[test]
     fn networks_are_exact() {
-        assert!(matches!(Kind::Bind.parse("10.81.0.0/16"), Ok(Value::Bind(Bind::Within(_)))));
-        assert!(matches!(Kind::Bind.parse("10.81.0.11"), Ok(Value::Bind(Bind::Address(_)))));
-        assert!(complaint(Kind::Bind, "10.81.0.11/16").help.is_some_and(|help| help.contains("10.81.0.0/16")));
-        assert!(complaint(Kind::Nets, "10.81.0.11").help.is_some_and(|help| help.contains("10.81.0.11/32")));
-        assert!(complaint(Kind::Nets, "10.81.0.0/33").message.contains("not a network"));
+        assert!(matches!(
+            Kind::Bind.parse("10.81.0.0/16"),
+            Ok(Value::Bind(Bind::Within(_)))
+        ));
+        assert!(matches!(
+            Kind::Bind.parse("10.81.0.11"),
+            Ok(Value::Bind(Bind::Address(_)))
+        ));
+        assert!(
+            complaint(Kind::Bind, "10.81.0.11/16")
+                .help
+                .is_some_and(|help| help.contains("10.81.0.0/16"))
+        );
+        assert!(
+            complaint(Kind::Nets, "10.81.0.11")
+                .help
+                .is_some_and(|help| help.contains("10.81.0.11/32"))
+        );
+        assert!(
+            complaint(Kind::Nets, "10.81.0.0/33")
+                .message
+                .contains("not a network")
+        );
     }
 
     #[test]
     fn lists_and_words_from_text() {
-        assert_eq!(Kind::Names.parse("a, b"), Ok(Value::Names(vec!["a".into(), "b".into()])));
+        assert_eq!(
+            Kind::Names.parse("a, b"),
+            Ok(Value::Names(vec!["a".into(), "b".into()]))
+        );
         assert_eq!(Kind::Names.parse(""), Ok(Value::Names(vec![])));
         assert_eq!(Kind::Socket.parse(""), Ok(Value::Socket(None)));
-        assert!(complaint(Kind::Word(&["auto", "text"]), "xml").message.contains("auto, text"));
+        assert!(
+            complaint(Kind::Word(&["auto", "text"]), "xml")
+                .message
+                .contains("auto, text")
+        );
     }
 }

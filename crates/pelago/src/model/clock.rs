@@ -24,12 +24,20 @@ impl Clock {
 
 /// A date out of Unix seconds, as certificates have them.
 pub(crate) fn from_unix_seconds(seconds: u64) -> Timestamp {
-    stamp(SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH))
+    stamp(
+        SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_secs(seconds))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+    )
 }
 
 /// A date out of Unix milliseconds, as events have them.
 pub(crate) fn from_unix_millis(millis: u64) -> Timestamp {
-    stamp(SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(SystemTime::UNIX_EPOCH))
+    stamp(
+        SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(millis))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+    )
 }
 
 fn stamp(moment: SystemTime) -> Timestamp {
@@ -44,12 +52,18 @@ mod tests {
     #[test]
     fn moments_become_dates_and_odd_ones_do_no_harm() {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let clock = Clock { at: Time::START, wall };
+        let clock = Clock {
+            at: Time::START,
+            wall,
+        };
         let ago = clock.date(Time::START - Duration::from_millis(1_500));
         assert_eq!(ago.to_string(), "2023-11-14T22:13:18.5Z");
         assert!(clock.date(Time::from_micros(0)) < ago);
         assert!(clock.date(Time::NEVER) > ago);
-        assert_eq!(from_unix_seconds(1_700_000_000).to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(
+            from_unix_seconds(1_700_000_000).to_string(),
+            "2023-11-14T22:13:20Z"
+        );
         assert!(from_unix_seconds(u64::MAX) <= Timestamp::MAX);
     }
 }

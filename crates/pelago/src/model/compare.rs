@@ -45,22 +45,32 @@ impl Comparison {
     pub(crate) const SCHEMA: &str = "pelago.compare/1";
 
     pub(crate) fn new(answer: &Answer) -> Self {
-        let viewers: Vec<_> =
-            answer.parts.iter().map(|part| format!("{}.{}", part.viewer_name, part.viewer_datacenter)).collect();
+        let viewers: Vec<_> = answer
+            .parts
+            .iter()
+            .map(|part| format!("{}.{}", part.viewer_name, part.viewer_datacenter))
+            .collect();
         let names: std::collections::BTreeSet<_> = answer
             .parts
             .iter()
             .flat_map(|part| &part.datacenters)
             .map(|datacenter| datacenter.name.to_string())
             .collect();
-        let differences: Vec<_> = names.iter().filter_map(|name| difference(answer, &viewers, name)).collect();
+        let differences: Vec<_> = names
+            .iter()
+            .filter_map(|name| difference(answer, &viewers, name))
+            .collect();
         Self {
             schema: Self::SCHEMA.to_owned(),
             agree: differences.is_empty(),
             servers: viewers,
             datacenters: names.into_iter().collect(),
             differences,
-            partial: answer.partial.iter().map(|missing| missing.datacenter.to_string()).collect(),
+            partial: answer
+                .partial
+                .iter()
+                .map(|missing| missing.datacenter.to_string())
+                .collect(),
             causes: answer.partial.iter().flat_map(Cause::of).collect(),
         }
     }
@@ -69,12 +79,20 @@ impl Comparison {
 fn difference(answer: &Answer, viewers: &[String], name: &str) -> Option<Difference> {
     let views = || {
         let parts = answer.parts.iter().zip(viewers);
-        parts.map(|(part, viewer)| (viewer, part.datacenters.iter().find(|it| it.name.as_str() == name)))
+        parts.map(|(part, viewer)| {
+            (
+                viewer,
+                part.datacenters.iter().find(|it| it.name.as_str() == name),
+            )
+        })
     };
     let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (viewer, datacenter) in views() {
         let digest = datacenter.map_or("unknown", |it| it.digest.as_str());
-        digests.entry(digest.to_owned()).or_default().push(viewer.clone());
+        digests
+            .entry(digest.to_owned())
+            .or_default()
+            .push(viewer.clone());
     }
     if digests.len() < 2 {
         return None;
@@ -87,14 +105,26 @@ fn difference(answer: &Answer, viewers: &[String], name: &str) -> Option<Differe
     let members = all.into_values().filter_map(|member| {
         let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (viewer, datacenter) in views() {
-            let held = datacenter.and_then(|it| it.members.iter().find(|held| held.id == member.id));
-            let word = held.map_or_else(|| "absent".to_owned(), |it| format!("{} at {}", it.status, it.incarnation));
+            let held =
+                datacenter.and_then(|it| it.members.iter().find(|held| held.id == member.id));
+            let word = held.map_or_else(
+                || "absent".to_owned(),
+                |it| format!("{} at {}", it.status, it.incarnation),
+            );
             shown.entry(word).or_default().push(viewer.clone());
         }
         let differs = shown.len() > 1;
-        differs.then(|| MemberDifference { name: member.name.to_string(), id: member.id.to_string(), shown })
+        differs.then(|| MemberDifference {
+            name: member.name.to_string(),
+            id: member.id.to_string(),
+            shown,
+        })
     });
-    Some(Difference { datacenter: name.to_owned(), members: members.collect(), digests })
+    Some(Difference {
+        datacenter: name.to_owned(),
+        members: members.collect(),
+        digests,
+    })
 }
 
 #[cfg(test)]

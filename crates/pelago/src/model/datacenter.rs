@@ -29,8 +29,15 @@ pub(crate) struct Datacenter {
 
 impl Datacenter {
     pub(crate) fn new(datacenter: &view::Datacenter) -> Self {
-        let count = |status| datacenter.members.iter().filter(|member| member.status == status).count();
-        let living = |member: &&view::Member| matches!(member.status, Status::Alive | Status::Suspect);
+        let count = |status| {
+            datacenter
+                .members
+                .iter()
+                .filter(|member| member.status == status)
+                .count()
+        };
+        let living =
+            |member: &&view::Member| matches!(member.status, Status::Alive | Status::Suspect);
         Self {
             name: datacenter.name.to_string(),
             region: datacenter.region.as_ref().map(ToString::to_string),
@@ -39,9 +46,17 @@ impl Datacenter {
             attested: datacenter.attested,
             digest: datacenter.digest.clone(),
             seats: datacenter.seats,
-            elected: datacenter.members.iter().filter(living).filter(|member| member.elected).count(),
+            elected: datacenter
+                .members
+                .iter()
+                .filter(living)
+                .filter(|member| member.elected)
+                .count(),
             members: datacenter.members.len(),
-            counts: Status::ALL.into_iter().map(|status| (status.to_string(), count(status))).collect(),
+            counts: Status::ALL
+                .into_iter()
+                .map(|status| (status.to_string(), count(status)))
+                .collect(),
         }
     }
 

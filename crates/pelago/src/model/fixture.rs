@@ -28,7 +28,11 @@ fn id(datacenter: &str, name: &str) -> NodeId {
 }
 
 pub(crate) fn member(datacenter: &str, name: &str) -> Member {
-    let number: u8 = name.bytes().last().map_or(1, |byte| byte.wrapping_sub(b'0')).clamp(1, 9);
+    let number: u8 = name
+        .bytes()
+        .last()
+        .map_or(1, |byte| byte.wrapping_sub(b'0'))
+        .clamp(1, 9);
     let client = name.contains("-c");
     let host = if client { 20 + number } else { 10 + number };
     let octet = match datacenter {
@@ -53,9 +57,17 @@ pub(crate) fn member(datacenter: &str, name: &str) -> Member {
         elected: !client,
         elected_since: (!client).then_some(Time::START - Duration::from_secs(7_000)),
         incarnation: Incarnation { boot: 1, seq: 2 },
-        address: format!("10.{octet}.0.{host}:8701").parse().expect("an address"),
-        stream_address: format!("10.{octet}.0.{host}:8702").parse().expect("an address"),
-        wan_address: (!client).then(|| format!("10.80.{octet}.{host}:8703").parse().expect("an address")),
+        address: format!("10.{octet}.0.{host}:8701")
+            .parse()
+            .expect("an address"),
+        stream_address: format!("10.{octet}.0.{host}:8702")
+            .parse()
+            .expect("an address"),
+        wan_address: (!client).then(|| {
+            format!("10.80.{octet}.{host}:8703")
+                .parse()
+                .expect("an address")
+        }),
         tags: BTreeMap::new(),
         health: 0,
         pause_tolerance_ms: 2_000,
@@ -68,12 +80,19 @@ pub(crate) fn member(datacenter: &str, name: &str) -> Member {
 
 pub(crate) fn datacenter(name: &str) -> Datacenter {
     let names = ["c1", "c2", "s1", "s2", "s3"];
-    let members: Vec<_> = names.into_iter().map(|suffix| member(name, &format!("{name}-{suffix}"))).collect();
+    let members: Vec<_> = names
+        .into_iter()
+        .map(|suffix| member(name, &format!("{name}-{suffix}")))
+        .collect();
     let own = name == "eu-west";
     Datacenter {
         name: label(name),
         region: Some(members[0].region.clone()),
-        reachability: if own { Reachability::Local } else { Reachability::Reachable },
+        reachability: if own {
+            Reachability::Local
+        } else {
+            Reachability::Reachable
+        },
         age_ms: if own { 0 } else { 300 },
         attested: true,
         digest: format!("{:016x}", name.len()),
@@ -108,13 +127,25 @@ pub(crate) fn wall() -> SystemTime {
 pub(crate) fn answer(mode: Mode) -> Answer {
     let me = me();
     let datacenters = ["ap-south", "eu-west", "us-east"].map(datacenter).to_vec();
-    let part = Part { viewer: me.id, viewer_name: me.name, viewer_datacenter: me.datacenter, datacenters };
-    Answer { mode, parts: vec![part], partial: vec![], at: Time::START, wall: wall() }
+    let part = Part {
+        viewer: me.id,
+        viewer_name: me.name,
+        viewer_datacenter: me.datacenter,
+        datacenters,
+    };
+    Answer {
+        mode,
+        parts: vec![part],
+        partial: vec![],
+        at: Time::START,
+        wall: wall(),
+    }
 }
 
 pub(crate) fn snapshot() -> Snapshot {
     let me = me();
-    let datacenters = ["ap-south", "eu-west", "us-east"].map(|name| (label(name), datacenter(name)));
+    let datacenters =
+        ["ap-south", "eu-west", "us-east"].map(|name| (label(name), datacenter(name)));
     let view = View {
         at: Time::START,
         viewer: me.id,
@@ -126,5 +157,8 @@ pub(crate) fn snapshot() -> Snapshot {
         health: 0,
         datacenters: datacenters.into_iter().collect(),
     };
-    Snapshot { view: Arc::new(view), wall: wall() }
+    Snapshot {
+        view: Arc::new(view),
+        wall: wall(),
+    }
 }

@@ -13,7 +13,9 @@ use serde::Serialize;
 use std::{fs, path::Path, time::Duration};
 
 fn check(name: &str, body: &impl Serialize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     let text = serde_json::to_string_pretty(body).expect("serialises") + "\n";
     if std::env::var_os("PELAGO_BLESS").is_some() {
         fs::write(&path, &text).expect("written");
@@ -48,7 +50,13 @@ fn members() {
     let next_cursor = Some("eu-west/eu-west-s2/00".to_owned());
     check(
         "members.json",
-        &MembersBody { schema: MembersBody::SCHEMA.into(), view: view_info(), members, total: 15, next_cursor },
+        &MembersBody {
+            schema: MembersBody::SCHEMA.into(),
+            view: view_info(),
+            members,
+            total: 15,
+            next_cursor,
+        },
     );
 }
 
@@ -56,7 +64,14 @@ fn members() {
 fn one_member() {
     let clock = Clock::from(&answer(Mode::Home));
     let member = MemberDetail::new(&member(), &clock);
-    check("member.json", &MemberBody { schema: MemberBody::SCHEMA.into(), view: view_info(), member });
+    check(
+        "member.json",
+        &MemberBody {
+            schema: MemberBody::SCHEMA.into(),
+            view: view_info(),
+            member,
+        },
+    );
 }
 
 #[test]
@@ -77,23 +92,36 @@ fn why() {
         at: Time::START,
         accused: Some(dead.incarnation),
         member: dead,
-        accusations: vec![accusation("eu-west-s1", true), accusation("eu-west-c1", false)],
+        accusations: vec![
+            accusation("eu-west-s1", true),
+            accusation("eu-west-c1", false),
+        ],
         needed: 2,
         needed_racks: 2,
         floor_ms: 2_200,
         summary: "dead".into(),
     };
-    check("why.json", &WhyBody::new(&evidence, "eu-west-s1".into(), wall()));
+    check(
+        "why.json",
+        &WhyBody::new(&evidence, "eu-west-s1".into(), wall()),
+    );
 }
 
 #[test]
 fn datacenters_and_servers() {
     let answer = answer(Mode::Local);
     let view = ViewInfo::new(&answer, &me());
-    let datacenters = selected(&answer).into_values().map(|(datacenter, _)| Datacenter::new(datacenter)).collect();
+    let datacenters = selected(&answer)
+        .into_values()
+        .map(|(datacenter, _)| Datacenter::new(datacenter))
+        .collect();
     check(
         "datacenters.json",
-        &DatacentersBody { schema: DatacentersBody::SCHEMA.into(), view: view.clone(), datacenters },
+        &DatacentersBody {
+            schema: DatacentersBody::SCHEMA.into(),
+            view: view.clone(),
+            datacenters,
+        },
     );
     check("servers.json", &ServersBody::new(view, &answer));
 }
@@ -102,11 +130,25 @@ fn datacenters_and_servers() {
 fn status() {
     let snapshot = snapshot();
     let node = SelfBody::new(&me(), &snapshot.view, 61_000);
-    let condition =
-        api::Condition { live: true, ready: true, degraded: vec!["the data directory is read-only".into()] };
-    let datacenters = snapshot.view.datacenters.values().map(Datacenter::new).collect();
-    let api = Api { socket: Some("/run/pelago/api.sock".into()), ..Api::default() };
-    check("status.json", &StatusBody::new(node, &condition, datacenters, api));
+    let condition = api::Condition {
+        live: true,
+        ready: true,
+        degraded: vec!["the data directory is read-only".into()],
+    };
+    let datacenters = snapshot
+        .view
+        .datacenters
+        .values()
+        .map(Datacenter::new)
+        .collect();
+    let api = Api {
+        socket: Some("/run/pelago/api.sock".into()),
+        ..Api::default()
+    };
+    check(
+        "status.json",
+        &StatusBody::new(node, &condition, datacenters, api),
+    );
 }
 
 #[test]
@@ -125,7 +167,13 @@ fn links() {
         not_after: Some(fixture::NOT_AFTER),
         error: None,
     };
-    check("links.json", &LinksBody { schema: LinksBody::SCHEMA.into(), links: vec![Link::from(&link)] });
+    check(
+        "links.json",
+        &LinksBody {
+            schema: LinksBody::SCHEMA.into(),
+            links: vec![Link::from(&link)],
+        },
+    );
 }
 
 #[test]

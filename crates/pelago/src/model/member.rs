@@ -43,7 +43,10 @@ pub(crate) struct Incarnation {
 
 impl From<pelago_proto::identity::Incarnation> for Incarnation {
     fn from(it: pelago_proto::identity::Incarnation) -> Self {
-        Self { boot: it.boot, seq: it.seq }
+        Self {
+            boot: it.boot,
+            seq: it.seq,
+        }
     }
 }
 

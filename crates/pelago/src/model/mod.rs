@@ -15,16 +15,18 @@ mod server;
 mod view;
 mod why;
 
-pub(crate) use clock::Clock;
-pub(crate) use compare::{Comparison, Difference, MemberDifference};
+pub(crate) use clock::{Clock, from_unix_seconds};
+pub(crate) use compare::{Comparison, Difference};
 pub(crate) use datacenter::{Datacenter, DatacenterBody, DatacentersBody};
 pub(crate) use event::Event;
 pub(crate) use find::find;
 pub(crate) use member::{Incarnation, Member, MemberBody, MemberDetail, MembersBody};
-pub(crate) use node::{Api, JoinBody, LeaveBody, Link, LinksBody, ReloadBody, SelfBody, StatusBody, Verdict};
+pub(crate) use node::{
+    Api, JoinBody, LeaveBody, Link, LinksBody, ReloadBody, SelfBody, StatusBody, Verdict,
+};
 pub(crate) use problem::{Cause, Problem};
 pub(crate) use server::{Server, ServersBody};
-pub(crate) use view::{Freshness, ViewInfo, selected};
+pub(crate) use view::{ViewInfo, selected};
 pub(crate) use why::{Accusation, WhyBody};
 
 #[cfg(test)]

@@ -40,7 +40,10 @@ impl SelfBody {
     pub(crate) const SCHEMA: &str = "pelago.self/1";
 
     pub(crate) fn new(me: &api::Me, view: &View, uptime_ms: u64) -> Self {
-        let own = view.datacenters.get(&me.datacenter).and_then(|it| it.members.iter().find(|it| it.id == me.id));
+        let own = view
+            .datacenters
+            .get(&me.datacenter)
+            .and_then(|it| it.members.iter().find(|it| it.id == me.id));
         Self {
             schema: Self::SCHEMA.to_owned(),
             name: me.name.to_string(),
@@ -103,7 +106,12 @@ pub(crate) struct Api {
 impl StatusBody {
     pub(crate) const SCHEMA: &str = "pelago.status/1";
 
-    pub(crate) fn new(node: SelfBody, condition: &api::Condition, datacenters: Vec<Datacenter>, api: Api) -> Self {
+    pub(crate) fn new(
+        node: SelfBody,
+        condition: &api::Condition,
+        datacenters: Vec<Datacenter>,
+        api: Api,
+    ) -> Self {
         let mut reasons = Vec::new();
         if !condition.live {
             reasons.push("the node is not serving".to_owned());
@@ -114,7 +122,10 @@ impl StatusBody {
         let unhealthy = !reasons.is_empty();
         reasons.extend(condition.degraded.iter().cloned());
         if node.health > 0 {
-            reasons.push(format!("this node is {} of 8 away from healthy: it is late or loses packets", node.health));
+            reasons.push(format!(
+                "this node is {} of 8 away from healthy: it is late or loses packets",
+                node.health
+            ));
         }
         reasons.extend(datacenters.iter().flat_map(about));
         let verdict = match (unhealthy, reasons.is_empty()) {
@@ -123,7 +134,16 @@ impl StatusBody {
             (false, false) => Verdict::Degraded,
         };
         let (live, ready) = (condition.live, condition.ready);
-        Self { schema: Self::SCHEMA.to_owned(), verdict, reasons, live, ready, node, datacenters, api }
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            verdict,
+            reasons,
+            live,
+            ready,
+            node,
+            datacenters,
+            api,
+        }
     }
 }
 
@@ -132,16 +152,23 @@ fn about(datacenter: &Datacenter) -> Vec<String> {
     let mut reasons = Vec::new();
     match datacenter.reachability.as_str() {
         "degraded" => reasons.push(format!("{name} is reached through another datacenter only")),
-        "unreachable" => reasons.push(format!("{name} is unreachable for {} s", datacenter.age_ms / 1000)),
+        "unreachable" => reasons.push(format!(
+            "{name} is unreachable for {} s",
+            datacenter.age_ms / 1000
+        )),
         _ => {}
     }
     for status in ["suspect", "unreachable", "dead"] {
         let lost = datacenter.count(status);
         if lost > 0 {
-            reasons.push(format!("{name}: {lost} of {} members {status}", datacenter.members));
+            reasons.push(format!(
+                "{name}: {lost} of {} members {status}",
+                datacenter.members
+            ));
         }
     }
-    if datacenter.elected == 0 && datacenter.members > 0 && datacenter.reachability != "unreachable" {
+    if datacenter.elected == 0 && datacenter.members > 0 && datacenter.reachability != "unreachable"
+    {
         reasons.push(format!("{name} has no elected server"));
     }
     reasons

@@ -43,7 +43,10 @@ impl Cause {
     /// The attempts behind a missing datacenter.
     pub(crate) fn of(missing: &Missing) -> impl Iterator<Item = Self> {
         let datacenter = missing.datacenter.to_string();
-        missing.causes.iter().map(move |cause| Self { datacenter: Some(datacenter.clone()), ..cause.into() })
+        missing.causes.iter().map(move |cause| Self {
+            datacenter: Some(datacenter.clone()),
+            ..cause.into()
+        })
     }
 }
 

@@ -29,7 +29,10 @@ pub(crate) struct Server {
 
 /// The servers of a datacenter, elected ones first.
 pub(crate) fn servers(datacenter: &view::Datacenter, clock: &Clock) -> Vec<Server> {
-    let candidates = datacenter.members.iter().filter(|member| member.role == Role::Server);
+    let candidates = datacenter
+        .members
+        .iter()
+        .filter(|member| member.role == Role::Server);
     let mut servers: Vec<_> = candidates
         .map(|member| Server {
             name: member.name.to_string(),
@@ -71,9 +74,13 @@ fn reason(member: &view::Member, datacenter: &view::Datacenter) -> String {
         };
     }
     match (filled < seats, member.health) {
-        (true, _) => format!("standby; {filled} of {seats} seats are filled, the next goes by rank"),
+        (true, _) => {
+            format!("standby; {filled} of {seats} seats are filled, the next goes by rank")
+        }
         (false, 0) => format!("standby; all {seats} seats are filled"),
-        (false, health) => format!("standby; all {seats} seats are filled; health {health} of 8 ranks it last"),
+        (false, health) => {
+            format!("standby; all {seats} seats are filled; health {health} of 8 ranks it last")
+        }
     }
 }
 
@@ -90,8 +97,14 @@ impl ServersBody {
 
     pub(crate) fn new(view: ViewInfo, answer: &pelago_node::api::Answer) -> Self {
         let clock = Clock::from(answer);
-        let servers = super::selected(answer).into_values().flat_map(|(datacenter, _)| servers(datacenter, &clock));
-        Self { schema: Self::SCHEMA.to_owned(), view, servers: servers.collect() }
+        let servers = super::selected(answer)
+            .into_values()
+            .flat_map(|(datacenter, _)| servers(datacenter, &clock));
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            view,
+            servers: servers.collect(),
+        }
     }
 }
 
@@ -105,16 +118,26 @@ mod tests {
     fn elected_first_and_every_reason_is_what_the_view_shows() {
         let answer = fixture::answer(Mode::Local);
         let clock = Clock::from(&answer);
-        let mut eu = answer.parts[0].datacenters.iter().find(|it| it.name.as_str() == "eu-west").cloned();
+        let mut eu = answer.parts[0]
+            .datacenters
+            .iter()
+            .find(|it| it.name.as_str() == "eu-west")
+            .cloned();
         let eu = eu.as_mut().expect("is there");
         let all = servers(eu, &clock);
         assert_eq!(all.len(), 3);
         assert_eq!(all[0].reason, "the only seat in zone a");
         let members = std::sync::Arc::make_mut(&mut eu.members);
-        let s1 = members.iter_mut().find(|it| it.name.as_str() == "eu-west-s1").expect("is there");
+        let s1 = members
+            .iter_mut()
+            .find(|it| it.name.as_str() == "eu-west-s1")
+            .expect("is there");
         s1.elected = false;
         let again = servers(eu, &clock);
         assert_eq!(again.last().map(|it| it.name.as_str()), Some("eu-west-s1"));
-        assert_eq!(again[2].reason, "standby; 2 of 3 seats are filled, the next goes by rank");
+        assert_eq!(
+            again[2].reason,
+            "standby; 2 of 3 seats are filled, the next goes by rank"
+        );
     }
 }

@@ -64,11 +64,21 @@ pub(crate) fn selected(answer: &Answer) -> BTreeMap<&str, (&view::Datacenter, &s
             let rank = (foreign, datacenter.age_ms);
             let name = datacenter.name.as_str();
             if best.get(name).is_none_or(|held| rank < (held.0, held.1)) {
-                best.insert(name, (foreign, datacenter.age_ms, datacenter, part.viewer_name.as_str()));
+                best.insert(
+                    name,
+                    (
+                        foreign,
+                        datacenter.age_ms,
+                        datacenter,
+                        part.viewer_name.as_str(),
+                    ),
+                );
             }
         }
     }
-    best.into_iter().map(|(name, (_, _, datacenter, viewer))| (name, (datacenter, viewer))).collect()
+    best.into_iter()
+        .map(|(name, (_, _, datacenter, viewer))| (name, (datacenter, viewer)))
+        .collect()
 }
 
 impl ViewInfo {
@@ -93,9 +103,17 @@ impl ViewInfo {
             viewer_id: viewer_id.to_string(),
             viewer_datacenter: viewer_datacenter.to_string(),
             mode: mode_name(answer.mode).to_owned(),
-            digest: digest(chosen.iter().map(|(name, (datacenter, _))| (*name, datacenter.digest.as_str()))),
+            digest: digest(
+                chosen
+                    .iter()
+                    .map(|(name, (datacenter, _))| (*name, datacenter.digest.as_str())),
+            ),
             datacenters: datacenters.collect(),
-            partial: answer.partial.iter().map(|missing| missing.datacenter.to_string()).collect(),
+            partial: answer
+                .partial
+                .iter()
+                .map(|missing| missing.datacenter.to_string())
+                .collect(),
             causes: answer.partial.iter().flat_map(Cause::of).collect(),
             differing: differing(answer),
         }
@@ -103,9 +121,13 @@ impl ViewInfo {
 
     /// The digest, with a suffix while something is wrong with the freshness: a cached answer must not hide that.
     pub(crate) fn etag(&self) -> String {
-        let unsound =
-            self.datacenters.iter().filter(|(_, it)| !matches!(it.reachability.as_str(), "local" | "reachable"));
-        let mut troubles: Vec<_> = unsound.map(|(name, it)| (name.as_str(), it.reachability.as_str())).collect();
+        let unsound = self
+            .datacenters
+            .iter()
+            .filter(|(_, it)| !matches!(it.reachability.as_str(), "local" | "reachable"));
+        let mut troubles: Vec<_> = unsound
+            .map(|(name, it)| (name.as_str(), it.reachability.as_str()))
+            .collect();
         troubles.extend(self.partial.iter().map(|name| (name.as_str(), "partial")));
         match troubles.is_empty() {
             true => format!("\"{}\"", self.digest),
@@ -119,7 +141,9 @@ pub(crate) fn differing(answer: &Answer) -> Vec<String> {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     let mut differ = std::collections::BTreeSet::new();
     for datacenter in answer.parts.iter().flat_map(|part| &part.datacenters) {
-        let first = seen.entry(datacenter.name.as_str()).or_insert(&datacenter.digest);
+        let first = seen
+            .entry(datacenter.name.as_str())
+            .or_insert(&datacenter.digest);
         if **first != datacenter.digest {
             differ.insert(datacenter.name.to_string());
         }
@@ -141,7 +165,10 @@ fn digest<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 /// Both clocks of an answer.
 impl From<&Answer> for Clock {
     fn from(answer: &Answer) -> Self {
-        Self { at: answer.at, wall: answer.wall }
+        Self {
+            at: answer.at,
+            wall: answer.wall,
+        }
     }
 }
 
@@ -158,7 +185,11 @@ mod tests {
         foreign.viewer_name = "us-east-s1".parse().expect("a name");
         foreign.viewer_datacenter = "us-east".parse().expect("a name");
         for datacenter in &mut foreign.datacenters {
-            datacenter.age_ms = if datacenter.name.as_str() == "ap-south" { 5 } else { 0 };
+            datacenter.age_ms = if datacenter.name.as_str() == "ap-south" {
+                5
+            } else {
+                0
+            };
         }
         answer.parts.push(foreign);
         let chosen = selected(&answer);
@@ -187,6 +218,9 @@ mod tests {
         answer.parts.push(answer.parts[0].clone());
         assert_eq!(differing(&answer), Vec::<String>::new());
         answer.parts[1].datacenters[1].digest = "0".into();
-        assert_eq!(differing(&answer), [answer.parts[1].datacenters[1].name.to_string()]);
+        assert_eq!(
+            differing(&answer),
+            [answer.parts[1].datacenters[1].name.to_string()]
+        );
     }
 }

@@ -52,9 +52,20 @@ impl WhyBody {
     pub(crate) const SCHEMA: &str = "pelago.why/1";
 
     /// `wall` is the wall clock at [`view::Evidence::at`].
-    pub(crate) fn new(evidence: &view::Evidence, viewer: String, wall: std::time::SystemTime) -> Self {
-        let clock = Clock { at: evidence.at, wall };
-        let mut accusations: Vec<_> = evidence.accusations.iter().map(|it| Accusation::new(it, &clock)).collect();
+    pub(crate) fn new(
+        evidence: &view::Evidence,
+        viewer: String,
+        wall: std::time::SystemTime,
+    ) -> Self {
+        let clock = Clock {
+            at: evidence.at,
+            wall,
+        };
+        let mut accusations: Vec<_> = evidence
+            .accusations
+            .iter()
+            .map(|it| Accusation::new(it, &clock))
+            .collect();
         accusations.sort_by(|a, b| (a.heard, &a.accuser_id).cmp(&(b.heard, &b.accuser_id)));
         Self {
             schema: Self::SCHEMA.to_owned(),
@@ -75,7 +86,10 @@ impl Accusation {
     fn new(it: &view::AccusationView, clock: &Clock) -> Self {
         let place = it.accuser_rack.as_ref();
         Self {
-            accuser: it.accuser_name.as_ref().map_or_else(|| it.accuser.to_string(), ToString::to_string),
+            accuser: it
+                .accuser_name
+                .as_ref()
+                .map_or_else(|| it.accuser.to_string(), ToString::to_string),
             accuser_id: it.accuser.to_string(),
             zone: place.map(|(zone, _)| zone.to_string()),
             rack: place.map(|(_, rack)| rack.to_string()),

@@ -1,0 +1,210 @@
+//! Sockets and connections: HTTP/1.1 on an accept loop of our own, because limits and timers belong to connections.
+
+use super::{Shared, access::Caller, stall::Stall, tls};
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+
+/// Connections per listener; the socket stays usable when TCP is full.
+const CONNECTIONS: usize = 512;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// Request heads are far smaller.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Why the API could not listen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error("cannot listen on {address}: {error}")]
+    Tcp {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    #[error("cannot listen on {}: {error}", path.display())]
+    Unix { path: PathBuf, error: io::Error },
+    #[error("another process answers on {}", .0.display())]
+    Taken(PathBuf),
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// A socket that is bound, and how connections on it are treated.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener, Option<tls::Acceptor>),
+}
+
+/// Binds a TCP address.
+pub(crate) async fn tcp(
+    address: SocketAddr,
+    tls: Option<tls::Acceptor>,
+) -> Result<(Listener, SocketAddr), ListenError> {
+    let failed = |error| ListenError::Tcp { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((Listener::Tcp(listener, tls), bound))
+}
+
+/// Binds a Unix socket, 0660. A file left by a process that is gone is replaced; one that somebody answers on is not.
+pub(crate) async fn unix(path: &Path) -> Result<Listener, ListenError> {
+    let failed = |error| ListenError::Unix {
+        path: path.to_owned(),
+        error,
+    };
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(ListenError::Taken(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)?
+        }
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(Listener::Unix(listener, path.to_owned()))
+}
+
+/// Accepts until `stop`; no error ends it.
+pub(crate) async fn accept(
+    listener: Listener,
+    router: Router,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut pause = Duration::ZERO;
+    let serving = Serving {
+        router,
+        shared,
+        stop: stop.clone(),
+    };
+    while let Some(Ok(place)) = stop
+        .run_until_cancelled(Arc::clone(&room).acquire_owned())
+        .await
+    {
+        let accepted = stop.run_until_cancelled(async {
+            match &listener {
+                Listener::Unix(unix, _) => unix
+                    .accept()
+                    .await
+                    .map(|(stream, _)| Connection::Unix(stream)),
+                Listener::Tcp(tcp, _) => tcp
+                    .accept()
+                    .await
+                    .map(|(stream, from)| Connection::Tcp(stream, from)),
+            }
+        });
+        let connection = match accepted.await {
+            None => break,
+            Some(Ok(connection)) => connection,
+            Some(Err(error)) => {
+                // Out of file descriptors, most likely: waiting lets some be closed.
+                pause = (pause * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
+                tracing::warn!(%error, ?pause, "API cannot accept a connection");
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+        };
+        pause = Duration::ZERO;
+        let tls = match &listener {
+            Listener::Tcp(_, tls) => tls.clone(),
+            Listener::Unix(..) => None,
+        };
+        let serving = serving.clone();
+        tasks.spawn(async move {
+            serving.connection(connection, tls).await;
+            drop(place);
+        });
+    }
+    if let Listener::Unix(_, path) = &listener {
+        let _ = fs::remove_file(path);
+    }
+}
+
+enum Connection {
+    Unix(UnixStream),
+    Tcp(TcpStream, SocketAddr),
+}
+
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    async fn connection(self, connection: Connection, tls: Option<tls::Acceptor>) {
+        match (connection, tls) {
+            (Connection::Unix(stream), _) => {
+                let _open = self.shared.metrics.connection("unix");
+                self.http(stream, Caller::Socket).await;
+            }
+            (Connection::Tcp(stream, from), None) => {
+                let _open = self.shared.metrics.connection("tcp");
+                let _ = stream.set_nodelay(true);
+                self.http(stream, Caller::Plain(from.ip())).await;
+            }
+            (Connection::Tcp(stream, from), Some(tls)) => {
+                let _open = self.shared.metrics.connection("tcp");
+                match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok((stream, role))) => self.http(stream, Caller::Certified(role)).await,
+                    Ok(Err(error)) => {
+                        self.shared.metrics.refused("tls");
+                        tracing::warn!(%from, %error, "API refused a TLS connection");
+                    }
+                    Err(_) => self.shared.metrics.refused("tls"),
+                }
+            }
+        }
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller) {
+        let router = self.router;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(caller);
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let io = TokioIo::new(Stall::new(stream, WRITE_PATIENCE));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(io, service);
+        tokio::pin!(connection);
+        // What peers do to their connections is theirs to know.
+        if self
+            .stop
+            .run_until_cancelled(connection.as_mut())
+            .await
+            .is_none()
+        {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
