@@ -61,7 +61,13 @@ fn bodies(node: &Node) -> Vec<(&'static str, Body)> {
     };
     let head = |seats: u8| {
         let seats = (0..seats).map(|n| [n; 4]).collect();
-        Body::Head(Head { incarnation: at(3, 100_000), digest: 0x0123_4567_89ab_cdef, members: 1_000, alive: 999, seats })
+        Body::Head(Head {
+            incarnation: at(3, 100_000),
+            digest: 0x0123_4567_89ab_cdef,
+            members: 1_000,
+            alive: 999,
+            seats,
+        })
     };
     vec![
         ("record", Body::Record(Arc::new(typical))),

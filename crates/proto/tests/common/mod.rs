@@ -1,10 +1,6 @@
 //! A made-up world of certificates with real Ed25519 signatures: keys come from fixed seeds, so every byte repeats.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "shared by test binaries that each use a part of it"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "shared by test binaries that each use a part of it")]
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
