@@ -240,7 +240,9 @@ fn a_counter_at_its_very_end_is_refused() {
     let node = server();
     for end in [at(u64::MAX, 0), at(0, u64::MAX)] {
         let record = node.record(end);
-        for claim in [node.alive(end, &record), node.leave(end), node.accuse(node.id(), end, secs(3)), node.head(end, 0)] {
+        for claim in
+            [node.alive(end, &record), node.leave(end), node.accuse(node.id(), end, secs(3)), node.head(end, 0)]
+        {
             assert_eq!(Claim::parse(claim.bytes()), Err(Malformed::Shape));
         }
         assert_eq!(Claim::parse(record.bytes()), Err(Malformed::Shape));
@@ -251,7 +253,10 @@ fn a_counter_at_its_very_end_is_refused() {
 fn the_counter_before_the_end_is_taken() {
     let node = server();
     let claim = node.leave(at(u64::MAX - 1, u64::MAX - 1));
-    assert_eq!(Claim::parse(claim.bytes()).unwrap().incarnation(), Some(Incarnation { boot: u64::MAX - 1, seq: u64::MAX - 1 }));
+    assert_eq!(
+        Claim::parse(claim.bytes()).unwrap().incarnation(),
+        Some(Incarnation { boot: u64::MAX - 1, seq: u64::MAX - 1 })
+    );
 }
 
 /// A record with tags a=x and b=y, its two pairs replaced by `pairs`.
