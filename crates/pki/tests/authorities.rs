@@ -269,16 +269,42 @@ fn a_renewed_authority_keeps_its_leaves_and_its_list() {
 fn a_roots_end_is_the_end_of_everything_below() {
     let federation = Federation::new(NOW, &[DC]);
     let store = federation.store();
-    let end = NOW + 10 * 365 * 24 * HOUR + 1;
-    let leaf = federation.forge(DC, |params| {
-        params.not_before = at(end - HOUR);
-        params.not_after = at(end + HOUR);
-    });
-    assert!(store.certify(&leaf, end).is_err());
-    let (ca, crl) = forge(&federation, "dc9", |params| {
+    let end = NOW + 10 * 365 * 24 * HOUR;
+    // An authority that would outlive its root, known in time; webpki ignores a root's dates.
+    let mut params = ca_params("dc9");
+    params.not_after = at(end + HOUR);
+    let key = common::ed25519();
+    let ca = params.signed_by(&key, &federation.stolen_root()).unwrap();
+    let issuer = Issuer::new(params, key);
+    let crl = first_crl(&issuer);
+    let admitted = store.admit_authority(ca.der(), &crl, NOW);
+    assert_eq!(admitted, Ok(Admission::New));
+    let leaf = common::leaf_params(end, "dc9");
+    let leaf = leaf.signed_by(&common::ed25519(), &issuer).unwrap();
+    assert!(store.certify(leaf.der(), end).is_ok());
+    assert_eq!(store.certify(leaf.der(), end + 1), Err(Refusal::Expired));
+    let (ca, crl) = forge(&federation, "dc8", |params| {
         params.not_after = at(end + HOUR)
     });
-    assert_eq!(store.admit_authority(&ca, &crl, end), Err(Refusal::Expired));
+    let admitted = store.admit_authority(&ca, &crl, end + 1);
+    assert_eq!(admitted, Err(Refusal::Expired));
+}
+
+#[test]
+fn an_expired_root_list_admits_authorities_unless_the_policy_is_closed() {
+    let federation = Federation::new(NOW, &[DC]);
+    let later = NOW + 366 * 24 * HOUR;
+    let (ca, crl) = forge(&federation, "dc9", |params| {
+        params.not_after = at(later + HOUR)
+    });
+    let closed = federation.store_with(Policy {
+        fail_closed: true,
+        ..Policy::default()
+    });
+    let refused = closed.admit_authority(&ca, &crl, later);
+    assert_eq!(refused, Err(Refusal::RevocationExpired));
+    let admitted = federation.store().admit_authority(&ca, &crl, later);
+    assert_eq!(admitted, Ok(Admission::New));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use common::{Federation, real_now};
 use link::{Acceptor, WAN, alert, connect, dial, dialler, quic_client, round_trip, works};
 use pelago_pki::{
     Accept, Admission, Contact, Expect, INTRO_ALPN, Identity, Policy, Refusal, Role, TrustStore,
-    UNKNOWN_CA_ALERT, client_config, peer_identity, provider, renew, server_config,
+    UNKNOWN_CA_ALERT, client_config, judge_peer, peer_identity, provider, renew, server_config,
 };
 use quinn::ConnectionError;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, SerialNumber};
@@ -634,6 +634,29 @@ async fn a_server_that_does_not_introduce_refuses_strangers_in_the_handshake() {
         .unwrap_err();
     assert_eq!(alert(&error), Some(UNKNOWN_CA_ALERT));
     assert!(acceptor.judged().is_empty());
+}
+
+#[test]
+fn an_acceptors_judgement_stands_on_its_own() {
+    let pair = Pair::new();
+    let west = pair.federation.store_of(&["west"]);
+    let client = pair.federation.identity("west", "c1", Role::Client);
+    let stranger = pair.federation.identity("east", "c1", Role::Client);
+    let judge = |identity: &Identity, accept: &Accept, alpn: &[u8]| {
+        let ders = [identity.leaf_der(), identity.authority_der()];
+        let chain = ders.map(|der| CertificateDer::from(der.to_vec()));
+        judge_peer(&west, accept, &chain, alpn, real_now())
+    };
+    let (wan, lan) = (Accept::wan(), Accept::lan("west"));
+    assert!(judge(&client, &lan, WAN).is_ok());
+    assert_eq!(judge(&client, &wan, WAN), Err(Refusal::Role));
+    assert_eq!(judge(&client, &wan, INTRO_ALPN), Err(Refusal::Role));
+    assert_eq!(judge(&stranger, &wan, INTRO_ALPN), Err(Refusal::Role));
+    let elsewhere = judge(&stranger, &lan, INTRO_ALPN);
+    assert_eq!(elsewhere, Err(Refusal::WrongDatacenter));
+    assert_eq!(judge(&pair.east, &wan, WAN), Err(Refusal::UnknownIssuer));
+    let introduced = judge(&pair.east, &wan, INTRO_ALPN);
+    assert!(matches!(introduced, Ok(Contact::Stranger { .. })));
 }
 
 #[test]

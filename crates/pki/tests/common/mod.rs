@@ -202,7 +202,8 @@ pub fn not_a_ca() -> CustomExtension {
     extension
 }
 
-fn leaf_params(now: u64, datacenter: &str) -> CertificateParams {
+/// A leaf that is right in everything.
+pub fn leaf_params(now: u64, datacenter: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.not_before = at(now - 300);
     params.not_after = at(now + 72 * HOUR);
