@@ -9,14 +9,17 @@ use rustls_pki_types::CertificateDer;
 
 use crate::cert::{Authority, Certified, MAX_LEAF};
 use crate::files::{self, FileError, Write};
-use crate::key::{CryptoFailure, SecretKey, hex};
+use crate::key::{CryptoFailure, SecretKey};
 use crate::layout::{Layout, check_datacenter, check_node};
 use crate::ledger;
 use crate::mint::{self, MintError, Validity};
 use crate::name::{NameError, Role, SpiffeName, check_trust_domain};
-use crate::pem;
 use crate::refusal::Refusal;
 use crate::revoke;
+use crate::signer::{
+    Signer, key_at, load_datacenter, load_root, parse_any_authority, read_authority, read_first,
+    read_leaf, read_root, write_bundle, write_certificates,
+};
 
 /// How far validities are back-dated, for clocks that are behind, in seconds.
 pub const BACKDATE: u64 = 300;
@@ -139,30 +142,6 @@ pub struct Issued {
     pub key: PathBuf,
     /// What the leaf says.
     pub leaf: Certified,
-}
-
-/// An authority's certificate as DER and parsed, and its private key.
-pub(crate) struct Signer {
-    pub(crate) der: CertificateDer<'static>,
-    pub(crate) authority: Authority,
-    pub(crate) key: SecretKey,
-}
-
-impl Signer {
-    pub(crate) fn issuer(&self) -> (&CertificateDer<'static>, &SecretKey) {
-        (&self.der, &self.key)
-    }
-
-    /// A validity from now on, back-dated, and never beyond the authority's own.
-    fn validity(&self, now: u64, lifetime: u64) -> Result<Validity, PkiError> {
-        if now >= self.authority.not_after {
-            return Err(PkiError::AuthorityExpired(self.authority.name.clone()));
-        }
-        Ok(Validity {
-            not_before: now.saturating_sub(BACKDATE),
-            not_after: (now + lifetime).min(self.authority.not_after),
-        })
-    }
 }
 
 /// Makes a root and an authority per datacenter, each with its first CRL. Run again it adds what
@@ -340,7 +319,8 @@ pub fn needs_renewal(cert: &Path, fraction: f64, now_unix: u64) -> Result<bool, 
     Ok(used >= not_after.saturating_sub(not_before) as f64 * fraction)
 }
 
-type Made = (CertificateDer<'static>, Certified);
+/// A leaf, DER and parsed.
+pub(crate) type Made = (CertificateDer<'static>, Certified);
 
 fn make_leaf(
     signer: &Signer,
@@ -405,109 +385,4 @@ fn add_datacenter(
     // The certificate comes last: with it the datacenter exists.
     revoke::first_crl(layout, datacenter, &signer, now)?;
     write_certificates(&layout.authority(datacenter), &[&signer.der], Write::New)
-}
-
-/// The key in a file, made now if there is none (an interrupted run left none, or only the key).
-fn key_at(path: &Path) -> Result<SecretKey, PkiError> {
-    if path.exists() {
-        return Ok(SecretKey::load(path)?);
-    }
-    let key = SecretKey::generate()?;
-    files::write(path, key.to_pem()?.as_bytes(), Write::NewSecret)?;
-    Ok(key)
-}
-
-pub(crate) fn load_root(layout: &Layout) -> Result<Signer, PkiError> {
-    let (der, authority) = read_root(layout)?;
-    let key = SecretKey::load(&layout.root_key())?;
-    signer(der, authority, key, &layout.root_key())
-}
-
-pub(crate) fn load_datacenter(layout: &Layout, datacenter: &str) -> Result<Signer, PkiError> {
-    let (der, authority) = read_authority(layout, datacenter)?;
-    let path = layout.authority_key(datacenter);
-    let key = SecretKey::load(&path)?;
-    signer(der, authority, key, &path)
-}
-
-fn signer(
-    der: CertificateDer<'static>,
-    authority: Authority,
-    key: SecretKey,
-    path: &Path,
-) -> Result<Signer, PkiError> {
-    if authority.public_key != *key.public_key() {
-        let name = &authority.name;
-        return Err(FileError::content(path, format!("not the key of {name}")).into());
-    }
-    Ok(Signer {
-        der,
-        authority,
-        key,
-    })
-}
-
-pub(crate) fn read_root(layout: &Layout) -> Result<(CertificateDer<'static>, Authority), PkiError> {
-    let (der, path) = read_first(&layout.root())?;
-    match Authority::root(&der) {
-        Ok(root) => Ok((der, root)),
-        Err(refusal) => Err(PkiError::Refused { path, refusal }),
-    }
-}
-
-pub(crate) fn read_authority(
-    layout: &Layout,
-    datacenter: &str,
-) -> Result<(CertificateDer<'static>, Authority), PkiError> {
-    if !layout.authority(datacenter).exists() {
-        return Err(PkiError::UnknownDatacenter(datacenter.to_owned()));
-    }
-    let (_, root) = read_root(layout)?;
-    let (der, path) = read_first(&layout.authority(datacenter))?;
-    let authority = Authority::datacenter(&der, &root.name);
-    match authority.and_then(|authority| root.signed(&der).map(|()| authority)) {
-        Ok(authority) => Ok((der, authority)),
-        Err(refusal) => Err(PkiError::Refused { path, refusal }),
-    }
-}
-
-pub(crate) fn read_leaf(path: &Path) -> Result<Made, PkiError> {
-    let (der, path) = read_first(path)?;
-    match Certified::unjudged(&der, [0; 32]) {
-        Ok(leaf) => Ok((der, leaf)),
-        Err(refusal) => Err(PkiError::Refused { path, refusal }),
-    }
-}
-
-/// A root or a datacenter authority, whichever it is, under whatever trust domain.
-fn parse_any_authority(der: &[u8]) -> Result<Authority, Refusal> {
-    Authority::root(der).or_else(|_| Ok(Authority::datacenter_of_any(der)?.0))
-}
-
-fn read_first(path: &Path) -> Result<(CertificateDer<'static>, PathBuf), PkiError> {
-    let mut certificates = pem::read_all::<CertificateDer<'static>>(path, "certificate")?;
-    Ok((certificates.swap_remove(0), path.to_owned()))
-}
-
-fn write_certificates(path: &Path, ders: &[&[u8]], how: Write) -> Result<(), PkiError> {
-    let text: String = ders
-        .iter()
-        .map(|der| pem::encode("CERTIFICATE", der).to_string())
-        .collect();
-    Ok(files::write(path, text.as_bytes(), how)?)
-}
-
-/// The bundle for the nodes, made anew from what is there.
-fn write_bundle(layout: &Layout) -> Result<(), PkiError> {
-    let mut certificates = vec![read_root(layout)?.0];
-    for datacenter in layout.datacenters()? {
-        certificates.push(read_authority(layout, &datacenter)?.0);
-    }
-    let ders: Vec<&[u8]> = certificates.iter().map(AsRef::as_ref).collect();
-    write_certificates(&layout.bundle(), &ders, Write::Replace)
-}
-
-/// Node ids as the ledger writes them.
-pub(crate) fn id_text(leaf: &Certified) -> String {
-    hex(&leaf.node_id)
 }

@@ -23,6 +23,8 @@ mod name;
 mod pem;
 mod refusal;
 mod revoke;
+mod signer;
+mod state;
 mod store;
 mod tls;
 

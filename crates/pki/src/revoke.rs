@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateRevocationListDer;
 
-use crate::authority::{
-    PkiError, Signer, id_text, load_datacenter, load_root, read_authority, read_leaf, read_root,
-};
+use crate::authority::PkiError;
 use crate::cert::Authority;
 use crate::crl::{Crl, MAX_CRL};
 use crate::files::{self, Write};
+use crate::key::hex;
 use crate::layout::{Layout, check_datacenter};
 use crate::ledger;
 use crate::mint::{self, Validity};
 use crate::pem;
+use crate::signer::{Signer, load_datacenter, load_root, read_authority, read_leaf, read_root};
 
 /// The file name of the root's CRL; no datacenter may be called so.
 pub(crate) const ROOT: &str = "root";
@@ -91,7 +91,7 @@ pub fn revoke(dir: &Path, target: &Target, now_unix: u64) -> Result<NewCrl, PkiE
                     path: path.clone(),
                     refusal,
                 })?;
-            let id = id_text(&leaf);
+            let id = hex(&leaf.node_id);
             let mut serials = vec![leaf.serial.clone()];
             let issued = ledger::prune(&layout.ledger(datacenter), now_unix)?;
             for entry in issued.into_iter().filter(|entry| entry.node_id == id) {

@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use webpki::{CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage};
 use webpki::{RevocationOptions, RevocationOptionsBuilder};
 
 use crate::cert::{Authority, Certified, MAX_LEAF};
 use crate::crl::{CLOCK_SKEW, Crl};
-use crate::der::Signed;
 use crate::files::FileError;
 use crate::key::sha256;
 use crate::name::check_trust_domain;
 use crate::refusal::Refusal;
+use crate::state::{State, issued_by, parse_root, refusal_of};
 use crate::{bundle, name::NameError};
 
 /// The most datacenter authorities a node keeps.
@@ -115,87 +115,6 @@ pub struct AuthorityEntry {
     pub crl_next_update: u64,
     /// End of the certificate's validity, Unix seconds.
     pub not_after: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Root {
-    authority: Arc<Authority>,
-    anchor: Arc<TrustAnchor<'static>>,
-}
-
-/// An issuer's key and its one CRL.
-type Held = ([u8; 32], Arc<Crl>);
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    generation: u64,
-    roots: Vec<Root>,
-    authorities: Vec<Arc<Authority>>,
-    crls: Vec<Held>,
-}
-
-impl State {
-    fn crl(&self, key_id: &[u8; 32]) -> Option<&Arc<Crl>> {
-        self.crls
-            .iter()
-            .find_map(|(key, crl)| (key == key_id).then_some(crl))
-    }
-
-    /// The root that signed a certificate; the signature decides, names only say who claims it.
-    fn root_of(&self, der: &[u8]) -> Result<&Root, Refusal> {
-        Signed::split(der).ok_or(Refusal::Malformed)?;
-        self.roots
-            .iter()
-            .find(|root| root.authority.signed(der).is_ok())
-            .ok_or(Refusal::UnknownIssuer)
-    }
-
-    fn knows(&self, authority: &Authority) -> bool {
-        self.authorities.iter().any(|a| a.der == authority.der)
-    }
-
-    /// Whether a key belongs to a root or to a known authority.
-    fn trusts(&self, key_id: &[u8; 32]) -> bool {
-        let roots = self.roots.iter().map(|root| &root.authority);
-        roots.chain(&self.authorities).any(|a| a.key_id == *key_id)
-    }
-
-    /// Drops authorities past their end, and CRLs that nobody needs any more.
-    fn forget_ended(&mut self, now: u64) {
-        self.authorities.retain(|a| now <= a.not_after);
-        let crls = std::mem::take(&mut self.crls).into_iter();
-        self.crls = crls.filter(|(key, _)| self.trusts(key)).collect();
-    }
-
-    /// Takes a CRL if its number is higher than that of the one held.
-    fn offer_crl(&mut self, key_id: [u8; 32], crl: Crl) -> Result<Admission, Refusal> {
-        match self.crls.iter_mut().find(|(key, _)| *key == key_id) {
-            Some((_, held)) if crl.number > held.number => {
-                *held = Arc::new(crl);
-                Ok(Admission::NewCrl)
-            }
-            Some((_, held)) if crl.number == held.number => Ok(Admission::Known),
-            Some(_) => Err(Refusal::Rollback),
-            None => {
-                self.crls.push((key_id, Arc::new(crl)));
-                Ok(Admission::New)
-            }
-        }
-    }
-
-    /// The issuer of a CRL, and the CRL, verified.
-    fn attribute(&self, der: &[u8]) -> Result<([u8; 32], Crl), Refusal> {
-        let mut refusal = Refusal::UnknownIssuer;
-        let roots = self.roots.iter().map(|root| &root.authority);
-        for issuer in roots.chain(&self.authorities) {
-            match Crl::parse(der, issuer) {
-                Ok(crl) => return Ok((issuer.key_id, crl)),
-                Err(Refusal::UnknownIssuer) => {}
-                Err(other) => refusal = other,
-            }
-        }
-        Err(refusal)
-    }
 }
 
 struct Shared {
@@ -633,72 +552,9 @@ impl Changed for bool {
     }
 }
 
-impl State {
-    /// Whether two states hold the same, in whatever order.
-    fn same(&self, other: &Self) -> bool {
-        let sorted = |state: &Self| {
-            let roots = state.roots.iter().map(|root| &root.authority);
-            let authorities = roots.chain(&state.authorities).map(|a| Arc::clone(&a.der));
-            let crls = state.crls.iter().map(|(_, crl)| Arc::clone(&crl.der));
-            let mut all: Vec<Arc<[u8]>> = authorities.chain(crls).collect();
-            all.sort();
-            all
-        };
-        sorted(self) == sorted(other)
-    }
-}
-
 fn parse_leaf(leaf: &[u8]) -> Result<CertificateDer<'_>, Refusal> {
     if leaf.len() > MAX_LEAF {
         return Err(Refusal::TooLarge);
     }
     Ok(CertificateDer::from(leaf))
-}
-
-fn parse_root(der: &CertificateDer<'static>, trust_domain: &str) -> Result<Root, Refusal> {
-    let authority = Authority::root(der)?;
-    if authority.name != trust_domain {
-        return Err(Refusal::WrongTrustDomain);
-    }
-    let anchor = webpki::anchor_from_trusted_cert(der).map_err(|error| refusal_of(&error))?;
-    Ok(Root {
-        authority: Arc::new(authority),
-        anchor: Arc::new(anchor.to_owned()),
-    })
-}
-
-/// Parses a datacenter authority whose signature by `root` has been verified.
-fn issued_by(root: &Authority, der: &[u8], trust_domain: &str) -> Result<Authority, Refusal> {
-    let authority = Authority::datacenter(der, trust_domain)?;
-    if authority.issuer == root.subject {
-        Ok(authority)
-    } else {
-        Err(Refusal::UnknownIssuer)
-    }
-}
-
-/// webpki's answer in our words.
-fn refusal_of(error: &webpki::Error) -> Refusal {
-    use webpki::Error as E;
-    match error {
-        E::CertExpired { .. } => Refusal::Expired,
-        E::CertNotValidYet { .. } => Refusal::NotYetValid,
-        E::CertRevoked => Refusal::Revoked,
-        E::UnknownRevocationStatus => Refusal::UnknownRevocation,
-        E::CrlExpired { .. } => Refusal::RevocationExpired,
-        E::UnknownIssuer => Refusal::UnknownIssuer,
-        E::InvalidSignatureForPublicKey | E::InvalidCrlSignatureForPublicKey => {
-            Refusal::BadSignature
-        }
-        E::NameConstraintViolation => Refusal::WrongDatacenter,
-        E::CaUsedAsEndEntity | E::EndEntityUsedAsCa => Refusal::WrongKind,
-        E::PathLenConstraintViolated => Refusal::ChainLength,
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::IssuerNotCrlSigner => {
-            Refusal::Usage
-        }
-        E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Refusal::KeyType,
-        E::UnsupportedCriticalExtension => Refusal::Extension,
-        _ => Refusal::Malformed,
-    }
 }
