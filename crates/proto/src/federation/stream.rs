@@ -68,8 +68,12 @@ impl Federation {
                 for item in &news {
                     self.accept(&item.claim, item.leaf.as_ref(), Arrival { bulk: false, ..arrival }, now);
                 }
-                let claims = self.own_bundle().claims;
-                let news = claims.into_iter().map(|claim| Item { claim, leaf: None }).collect();
+                // What is held about the asker goes along: datagrams fail between two processes with one key as well, and
+                // only this tells the one whose place was taken.
+                let asker = self.own().roster.get(&id);
+                let held: Vec<_> = asker.into_iter().flat_map(Entry::claims).take(2).map(Arc::clone).collect();
+                let claims = self.own_bundle().claims.into_iter().chain(held);
+                let news = claims.map(|claim| Item { claim, leaf: None }).collect();
                 Some(Reply::Here { news })
             }
             Ask::Pull { datacenter, after } => {

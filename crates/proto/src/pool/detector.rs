@@ -525,6 +525,10 @@ impl Pool {
     /// A stream probe ended.
     pub fn stream_answered(&mut self, id: &NodeId, answered: bool, now: Time) {
         if answered {
+            // Streams get through and datagrams do not: it may hold another key of ours. Say again who we are.
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.introduced = false;
+            }
             self.alive(id, None, now);
         } else if let Some(probe) = self.detector.watches.get_mut(id).and_then(|w| w.probe.as_mut()) {
             probe.stream = false;

@@ -1,0 +1,339 @@
+//! Every bounded table filled to its limit: it stays there, and says so.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{Claimant, DOMAIN, Ledger, NOT_AFTER, NOW, Node, Realm, UNIX, at, claimant, count, label, ms, secs};
+use pelago_proto::{
+    catalog::MAX_DATACENTERS,
+    claim::{Body, Claim, Leave, Verified},
+    federation::{Federation, MAX_MESSAGE, Tier},
+    identity::{Incarnation, NodeId},
+    limit::Bucket,
+    roster::{MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
+    time::Time,
+    trust::{Authority, Certified, Refusal, Trust},
+    wire::{Ask, Bundle, Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED, Reply},
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Wide enough for every message, so that only the datagram's own limit is at work.
+const WHOLE_DATAGRAM: usize = 1_200;
+/// Header, tag and the two lengths of an introduction, as the seal adds them.
+const SEAL: usize = 28 + 16 + 4;
+
+struct Pair {
+    realm: Arc<Realm>,
+    federation: Federation,
+    other: Arc<Node>,
+}
+
+/// A running node and another that it knows.
+fn pair() -> Pair {
+    let realm = Realm::new(DOMAIN);
+    let mut federation = realm.server(0, "a", "r1").start();
+    let other = realm.server(1, "a", "r2");
+    federation.handle_introduction(other.record(at(1, 0)).bytes(), &other.leaf, NOW);
+    while federation.poll_transmit().is_some() {}
+    while federation.poll_event().is_some() {}
+    Pair { realm, federation, other }
+}
+
+impl Pair {
+    fn hear(&mut self, claim: &Verified<Claim>, leaf: bool, now: Time) {
+        let leaf = leaf.then(|| Arc::clone(&self.other.leaf));
+        let news = vec![Item { claim: Arc::clone(claim.bytes()), leaf }];
+        self.federation.handle_datagram(Tier::Lan, self.other.id(), &Frame::News { news }.encode(), now);
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Vec<u8> {
+        self.federation.handle_request(Tier::Lan, &self.other.peer(), &ask.encode(), NOW)
+    }
+
+    fn reply(&mut self, ask: &Ask) -> Reply {
+        Reply::decode(&self.ask(ask)).unwrap()
+    }
+
+    /// Brings in more members, in bulk.
+    fn populate(&mut self, members: u32) {
+        let nodes: Vec<_> = (10..10 + members).map(|n| self.realm.server(n, "a", "r3")).collect();
+        for some in nodes.chunks(100) {
+            let give = some.iter().map(|n| bundle(n)).collect();
+            self.ask(&Ask::Exchange { datacenter: label("dc1"), want: Vec::new(), give });
+        }
+    }
+
+    fn entries(&self, table: &str) -> u64 {
+        count(&self.federation, "table_entries", table)
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        count(&self.federation, "dropped", reason)
+    }
+}
+
+fn bundle(node: &Node) -> Bundle {
+    Bundle {
+        claims: vec![Arc::clone(node.record(at(1, 0)).bytes())],
+        leaf: Arc::clone(&node.leaf),
+        ..Bundle::default()
+    }
+}
+
+#[test]
+fn waiting_datagrams() {
+    let mut pair = pair();
+    let ping = |number| Frame::Ping { number, watch: false, digest: 0, news: Vec::new() }.encode();
+    for number in 0..16_384 + 100 {
+        pair.federation.handle_datagram(Tier::Lan, pair.other.id(), &ping(number), NOW);
+    }
+    assert_eq!((pair.entries("transmits"), pair.dropped("transmit_queue")), (16_384, 100));
+    // The oldest went.
+    let first = pair.federation.poll_transmit().unwrap();
+    assert!(matches!(Frame::decode(&first.payload), Ok(Frame::Ack { number: 100, .. })));
+}
+
+#[test]
+fn waiting_events() {
+    let mut pair = pair();
+    // Two records of one incarnation make an event each time that the one not held comes in.
+    let held = pair.other.record(at(1, 0));
+    let others = (1..9).map(|health| pair.other.record_with(at(1, 0), |r| r.health = health));
+    let lesser = others.into_iter().find(|c| c.hash() < held.hash()).unwrap();
+    for n in 0..16_384 + 10 {
+        pair.hear(&lesser, true, NOW + ms(20 * n));
+    }
+    assert_eq!(std::iter::from_fn(|| pair.federation.poll_event()).count(), 16_384);
+}
+
+#[test]
+fn requests_under_way() {
+    let mut pair = pair();
+    let seeds = |n: u16| (0..3).map(|m| format!("10.1.{n}.{m}:7001").parse().unwrap()).collect();
+    for n in 0..100 {
+        pair.federation.seeds(seeds(n), Vec::new(), NOW);
+    }
+    assert_eq!((pair.entries("requests"), pair.dropped("request_table")), (256, 44));
+}
+
+#[test]
+fn datacenters() {
+    let mut pair = pair();
+    for n in 0..70 {
+        let foreigner = pair.realm.issue(&Claimant { datacenter: label(&format!("far-{n}")), ..claimant(100 + n) });
+        let ask = Ask::Seats { known: Vec::new(), mine: vec![bundle(&foreigner)] }.encode();
+        pair.federation.handle_request(Tier::Wan, &foreigner.peer(), &ask, NOW);
+    }
+    // One place is our own datacenter's.
+    assert_eq!((pair.entries("datacenters"), pair.dropped("datacenter_table")), (MAX_DATACENTERS as u64, 7));
+}
+
+#[test]
+fn claims_of_one_signer() {
+    let mut pair = pair();
+    let record = pair.other.record(at(1, 0));
+    for seq in 1..=300 {
+        let claim = pair.other.alive(at(1, seq), &record);
+        pair.hear(&claim, false, NOW);
+    }
+    assert_eq!(pair.dropped("signer_budget"), 100);
+}
+
+#[test]
+fn what_a_signer_may_say_comes_back_at_its_rate() {
+    let mut pair = pair();
+    let record = pair.other.record(at(1, 0));
+    for seq in 1..=300 {
+        let claim = pair.other.alive(at(1, seq), &record);
+        pair.hear(&claim, false, NOW);
+    }
+    for seq in 301..=400 {
+        let claim = pair.other.alive(at(1, seq), &record);
+        pair.hear(&claim, false, NOW + secs(1));
+    }
+    assert_eq!(pair.dropped("signer_budget"), 150);
+}
+
+#[test]
+fn introductions_of_strangers() {
+    let mut pair = pair();
+    let introduce = |pair: &mut Pair, n| {
+        let stranger = pair.realm.server(n, "a", "r1");
+        pair.federation.handle_introduction(stranger.record(at(1, 0)).bytes(), &stranger.leaf, NOW).is_some()
+    };
+    // One of the budget went for the other of the pair.
+    let heard = (100..350).filter(|n| introduce(&mut pair, *n)).count();
+    assert_eq!((heard, pair.dropped("introduction_budget")), (199, 51));
+}
+
+#[test]
+fn known_members_introduce_themselves_without_any_budget() {
+    let mut pair = pair();
+    for _ in 0..300 {
+        let record = pair.other.record(at(1, 0));
+        assert!(pair.federation.handle_introduction(record.bytes(), &pair.other.leaf, NOW).is_some());
+    }
+}
+
+#[test]
+fn pages_stay_small_and_name_everybody_once() {
+    let mut pair = pair();
+    pair.populate(500);
+    let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let bytes = pair.ask(&Ask::Pull { datacenter: label("dc1"), after });
+        assert!(bytes.len() < MAX_MESSAGE / 2);
+        let Ok(Reply::Page { bundles, next, .. }) = Reply::decode(&bytes) else { panic!("no page") };
+        seen.extend(bundles.iter().map(|b| Claim::parse(&b.claims[0]).unwrap().signer));
+        pages += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let distinct: BTreeSet<_> = seen.iter().collect();
+    // Everybody but the asker, the answerer among them.
+    assert!(pages > 1);
+    assert_eq!((seen.len(), distinct.len()), (501, 501));
+}
+
+#[test]
+fn joiners_are_sent_elsewhere_when_the_bulk_budget_is_used_up() {
+    let mut pair = pair();
+    pair.populate(100);
+    let ask = Ask::Pull { datacenter: label("dc1"), after: None };
+    let busy = (0..200).find_map(|_| match pair.reply(&ask) {
+        Reply::Busy { referrals, .. } => Some(referrals.len()),
+        _ => None,
+    });
+    assert_eq!(busy, Some(8));
+}
+
+#[test]
+fn an_exchange_answers_at_most_256_members() {
+    let mut pair = pair();
+    let want = vec![pair.other.id(); 300];
+    let Reply::Given { bundles } = pair.reply(&Ask::Exchange { datacenter: label("dc1"), want, give: Vec::new() })
+    else {
+        panic!("no answer")
+    };
+    assert!(bundles.len() <= 256);
+}
+
+#[test]
+fn every_datagram_fits() {
+    let mut pair = pair();
+    pair.populate(60);
+    let record = pair.other.record(at(1, 0));
+    for n in 1..100 {
+        let claim = pair.other.alive(at(1, n), &record);
+        pair.hear(&claim, false, NOW);
+        let ping = Frame::Ping { number: n, watch: true, digest: 0, news: Vec::new() };
+        pair.federation.handle_datagram(Tier::Lan, pair.other.id(), &ping.encode(), NOW);
+        pair.federation.handle_timeout(NOW + ms(50 * n));
+    }
+    let mut sent = 0;
+    while let Some(transmit) = pair.federation.poll_transmit() {
+        sent += 1;
+        let clear = transmit.introduction.as_ref().map_or(0, |i| i.record.len() + i.leaf.len());
+        assert!(transmit.payload.len() <= if clear == 0 { MAX_DATAGRAM } else { MAX_INTRODUCED });
+        assert!(SEAL + clear + transmit.payload.len() <= WHOLE_DATAGRAM);
+    }
+    assert!(sent > 100);
+}
+
+#[test]
+fn removals() {
+    let realm = Realm::new(DOMAIN);
+    let operator = realm.operator(1);
+    let mut ledger = Ledger::new();
+    let mut remove = |n: usize| {
+        let mut id = NodeId::default();
+        id.0[..8].copy_from_slice(&n.to_be_bytes());
+        ledger.tell(&operator.remove(id, NOT_AFTER))
+    };
+    assert!((0..MAX_REMOVALS).all(|n| remove(n) == Outcome::New));
+    assert_eq!(remove(MAX_REMOVALS), Outcome::Full);
+}
+
+#[test]
+fn a_bucket_never_holds_more_than_its_burst() {
+    let mut bucket = Bucket::new(50.0, 200.0, NOW);
+    let later = NOW + secs(3600);
+    assert_eq!((0..1_000).filter(|_| bucket.take(1.0, later)).count(), 200);
+}
+
+#[test]
+fn a_bucket_in_debt_stays_shut_until_it_is_paid() {
+    let mut bucket = Bucket::new(100.0, 100.0, NOW);
+    bucket.charge(300.0, NOW);
+    assert!(!bucket.open(NOW + secs(2)));
+    assert!(bucket.open(NOW + secs(2) + ms(10)));
+}
+
+/// A trust that signs nothing: for tables that take tens of thousands of members to fill.
+struct Cheap(Certified);
+
+impl Cheap {
+    fn new(n: usize) -> Self {
+        let mut id = NodeId::default();
+        id.0[..8].copy_from_slice(&n.to_be_bytes());
+        let node = Realm::new(DOMAIN).server(0, "a", "r1");
+        Self(Certified { id, ..node.certified.clone() })
+    }
+
+    fn record(&self, template: &pelago_proto::claim::Record) -> Verified<Claim> {
+        Claim::sign(self, Body::Record(Arc::new(template.clone())))
+    }
+}
+
+impl Trust for Cheap {
+    fn trust_domain(&self) -> &str {
+        DOMAIN
+    }
+    fn certify(&self, _: &[u8]) -> Result<Certified, Refusal> {
+        Err(Refusal("malformed"))
+    }
+    fn verify(&self, _: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        false
+    }
+    fn sign(&self, _: &[u8]) -> [u8; 64] {
+        [0; 64]
+    }
+    fn own(&self) -> (Arc<[u8]>, Certified) {
+        (Arc::default(), self.0.clone())
+    }
+    fn authorities(&self) -> Vec<Authority> {
+        Vec::new()
+    }
+    fn admit_authority(&self, _: &[u8], _: &[u8]) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    fn unix_time(&self) -> u64 {
+        UNIX
+    }
+    fn lan_public_key(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+#[test]
+fn members() {
+    let template = Realm::new(DOMAIN).server(0, "a", "r1").says(at(1, 0));
+    let mut cheap = Cheap::new(0);
+    let mut roster = Roster::new(label("dc1"));
+    let leaf: Arc<[u8]> = Arc::default();
+    let mut join = |roster: &mut Roster, n: usize| {
+        cheap.0.id.0[..8].copy_from_slice(&n.to_be_bytes());
+        roster.merge(&cheap.record(&template), &leaf, NOW, UNIX)
+    };
+    assert!((0..MAX_MEMBERS).all(|n| join(&mut roster, n) == Outcome::New));
+    assert_eq!(join(&mut roster, MAX_MEMBERS), Outcome::Full);
+
+    // Whoever left makes room for whoever comes, and that is counted.
+    let goodbye = Claim::sign(&Cheap::new(7), Body::Leave(Leave { incarnation: Incarnation { boot: 1, seq: 1 } }));
+    assert_eq!(roster.merge(&goodbye, &Arc::default(), NOW, UNIX), Outcome::New);
+    assert_eq!(join(&mut roster, MAX_MEMBERS), Outcome::New);
+    assert_eq!((roster.len(), roster.dropped), (MAX_MEMBERS, 1));
+}
