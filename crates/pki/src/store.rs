@@ -144,7 +144,11 @@ impl TrustStore {
     ) -> Result<Self, StoreError> {
         check_trust_domain(trust_domain)?;
         let mut state = State::default();
-        for (index, der) in roots.iter().enumerate().take(MAX_ROOTS) {
+        for (index, der) in roots.iter().enumerate() {
+            if index >= MAX_ROOTS {
+                let refusal = Refusal::Full;
+                return Err(StoreError::Root { index, refusal });
+            }
             let root = parse_root(der, trust_domain);
             state
                 .roots
@@ -262,6 +266,16 @@ impl TrustStore {
             }
         }
         Err(refusal)
+    }
+
+    /// The authority that issued a judged leaf, DER: the presented one if it is known, because what
+    /// was presented beside a good leaf has not been judged itself.
+    pub(crate) fn issuer(&self, leaf: &Certified, presented: &[u8]) -> Option<Arc<[u8]>> {
+        let state = self.0.state.load();
+        let issuers = state.authorities.iter();
+        let issuers = issuers.filter(|authority| authority.key_id == leaf.issuer);
+        let issuer = issuers.max_by_key(|a| (a.der.as_ref() == presented, a.not_after));
+        issuer.map(|authority| Arc::clone(&authority.der))
     }
 
     /// Judges a leaf under an authority that a root of ours signed but that is not known yet, or

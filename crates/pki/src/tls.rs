@@ -139,7 +139,7 @@ pub struct Peer {
     pub certified: Certified,
     /// Its leaf, DER.
     pub leaf: Vec<u8>,
-    /// The authority it presented, DER.
+    /// The authority that issued it, DER, out of the store.
     pub authority: Vec<u8>,
 }
 
@@ -167,10 +167,12 @@ pub fn peer_identity(
     now_unix: u64,
 ) -> Result<Peer, Refusal> {
     let (leaf, authority) = pair(chain)?;
+    let certified = store.certify(leaf, now_unix)?;
+    let authority = store.issuer(&certified, authority);
     Ok(Peer {
-        certified: store.certify(leaf, now_unix)?,
+        authority: authority.ok_or(Refusal::UnknownIssuer)?.to_vec(),
         leaf: leaf.to_vec(),
-        authority: authority.to_vec(),
+        certified,
     })
 }
 

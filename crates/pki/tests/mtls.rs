@@ -637,6 +637,17 @@ async fn a_server_that_does_not_introduce_refuses_strangers_in_the_handshake() {
 }
 
 #[test]
+fn what_is_presented_beside_a_good_leaf_is_not_believed() {
+    let pair = Pair::new();
+    let leaf = CertificateDer::from(pair.east.leaf_der().to_vec());
+    for beside in [b"anything".to_vec(), pair.west.authority_der().to_vec()] {
+        let chain = [leaf.clone(), CertificateDer::from(beside)];
+        let peer = peer_identity(&chain, &pair.west_store, real_now()).unwrap();
+        assert_eq!(peer.authority, pair.east.authority_der());
+    }
+}
+
+#[test]
 fn an_acceptors_judgement_stands_on_its_own() {
     let pair = Pair::new();
     let west = pair.federation.store_of(&["west"]);
