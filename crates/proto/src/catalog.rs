@@ -38,7 +38,9 @@ pub struct HeldHead {
     head: Head,
     /// When it was made, on our clock: receipt less the age it had then.
     made: Time,
-    /// Last time that a head came from the signer itself (or, by our own seats' word, to one of them).
+    /// Whether this very head came from its signer (or, by our own seats' word, to one of them).
+    first_hand: bool,
+    /// When the last head that came so was made.
     direct: Option<Time>,
 }
 
@@ -76,13 +78,13 @@ impl Known {
     }
 
     /// A head that we hold already came again: it may have come more directly.
-    pub fn seen_again(&mut self, claim: &Claim, age: Duration, direct: bool, now: Time) {
+    pub fn seen_again(&mut self, claim: &Claim, direct: bool) {
         if let Some(held) = self.heads.get_mut(&claim.signer)
             && held.claim.bytes() == claim.bytes()
         {
-            held.made = held.made.max(now - age);
             if direct {
-                held.direct = Some(held.direct.map_or(now - age, |at| at.max(now - age)));
+                held.first_hand = true;
+                held.direct = Some(held.made);
             }
         }
     }
@@ -99,8 +101,15 @@ impl Known {
             oldest.map(|id| self.heads.remove(&id));
         }
         let before = self.heads.get(&claim.signer).and_then(|h| h.direct);
-        let direct = if direct { Some(made) } else { before };
-        self.heads.insert(claim.signer, HeldHead { claim: claim.clone(), head: head.clone(), made, direct });
+        let last_direct = if direct { Some(made) } else { before };
+        let held = HeldHead {
+            claim: claim.clone(),
+            head: head.clone(),
+            made,
+            first_hand: direct,
+            direct: last_direct,
+        };
+        self.heads.insert(claim.signer, held);
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
@@ -165,7 +174,6 @@ impl Known {
 impl HeldHead {
     fn item(&self, now: Time) -> HeadItem {
         let item = Item { claim: std::sync::Arc::clone(self.claim.bytes()), leaf: None };
-        let direct = self.direct.is_some_and(|at| now.since(at) < STALE);
-        HeadItem { item, age: now.since(self.made), direct }
+        HeadItem { item, age: now.since(self.made), direct: self.first_hand }
     }
 }

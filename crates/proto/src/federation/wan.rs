@@ -110,7 +110,7 @@ impl Federation {
             let digest = head.digest;
             let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
             if !known.is_newer(&claim) {
-                known.seen_again(&claim, age, direct, now);
+                known.seen_again(&claim, direct);
                 continue;
             }
             let Some(signer) = known.roster.get(&claim.signer).map(|e| Arc::clone(&e.certified)) else { continue };
