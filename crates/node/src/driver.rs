@@ -113,7 +113,9 @@ impl Driver {
             }
             self.drain();
             let now = self.clock.now();
-            if self.federation.poll_timeout().at <= now {
+            let due = self.federation.poll_timeout();
+            if due.at <= now {
+                tracing::trace!(why = due.why, late_us = now.since(due.at).as_micros(), "due");
                 self.federation.handle_timeout(now);
             }
             if self.said_goodbye(now) {

@@ -97,8 +97,12 @@ impl Seeds {
             .collect()
     }
 
-    /// Resolves until the node stops; tells the protocol whenever an address is new.
+    /// Resolves until the node stops; tells the protocol whenever an address is new, and once in any case: that there are
+    /// no seeds is something to know.
     pub(crate) async fn keep(self: Arc<Self>, inputs: Inputs, published: Arc<Published>) {
+        if lock(&self.lan.names).is_empty() && inputs.send(self.told()).await.is_err() {
+            return;
+        }
         loop {
             if self.refresh(&inputs).await.is_err() {
                 return;
@@ -116,15 +120,15 @@ impl Seeds {
             None => false,
         };
         if lan || wan {
-            let lan = lock(&self.lan.addresses).iter().copied().collect();
-            inputs
-                .send(Input::Command(Command::Seeds {
-                    lan,
-                    wan: self.wan_addresses(),
-                }))
-                .await?;
+            inputs.send(self.told()).await?;
         }
         Ok(())
+    }
+
+    /// What the protocol is told.
+    fn told(&self) -> Input {
+        let lan = lock(&self.lan.addresses).iter().copied().collect();
+        Input::Command(Command::Seeds { lan, wan: self.wan_addresses() })
     }
 
     /// `true` if the addresses changed. A name that does not resolve keeps what others gave.
