@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-/// `0.3s`, `41s`, `12m`, `2h`, `3d`.
+/// `0.3s`, `41s`, `12m`, `2h`, `3d`; the largest number stands for "never".
 pub(crate) fn millis(millis: u64) -> String {
     let seconds = millis / 1_000;
     match seconds {
+        _ if millis == u64::MAX => "never".to_owned(),
         0..10 => format!("{}.{}s", seconds, millis % 1_000 / 100),
         10..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),

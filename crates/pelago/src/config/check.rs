@@ -301,11 +301,8 @@ impl Check<'_> {
     fn lan(&mut self) -> Option<Lan> {
         let timings = self.timings();
         let port = self.port("lan.port").unwrap_or(8701);
-        let stream_port = self.port("lan.stream_port").unwrap_or(if port == 0 {
-            0
-        } else {
-            port.saturating_add(1)
-        });
+        let next = if port == 0 { 0 } else { port.saturating_add(1) };
+        let stream_port = self.port("lan.stream_port").unwrap_or(next);
         if port != 0 && port == stream_port {
             self.error(
                 "lan.stream_port",

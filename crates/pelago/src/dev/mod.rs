@@ -122,14 +122,17 @@ async fn start(
         nodes.push(start_one(args, layout, place, None, &wan).await?);
         progress.say(&format!("started {} of {total} nodes", nodes.len()));
     }
-    let wan: Vec<_> = nodes.iter().filter_map(|it| it.node.me().wan).collect();
     let mut starting = JoinSet::new();
     for place in rest {
         let seed = nodes
             .iter()
             .find(|it| it.place.datacenter == place.datacenter)
             .map(|it| it.node.me().lan_stream);
-        let (args, layout, wan) = (args.clone(), layout.clone(), wan.clone());
+        let foreign = nodes
+            .iter()
+            .filter(|it| it.place.datacenter != place.datacenter);
+        let wan: Vec<_> = foreign.filter_map(|it| it.node.me().wan).collect();
+        let (args, layout) = (args.clone(), layout.clone());
         starting.spawn(async move { start_one(&args, &layout, place, seed, &wan).await });
     }
     while let Some(started) = starting.join_next().await {

@@ -103,15 +103,17 @@ impl Feed {
             }
             Begin::After(id) => self.resume(id).await?,
         }
-        while follow {
+        if !follow {
+            return Ok(());
+        }
+        loop {
             match self.live.recv().await {
                 Ok(event) if event.id <= self.last => {}
                 Ok(event) => self.send(&event).await?,
                 Err(RecvError::Lagged(_)) => self.resume(self.last).await?,
-                Err(RecvError::Closed) => break,
+                Err(RecvError::Closed) => return Ok(()),
             }
         }
-        Ok(())
     }
 
     async fn resume(&mut self, id: u64) -> Result<(), Gone> {

@@ -23,9 +23,16 @@ use pelago_proto::view;
 async fn ask(shared: &Shared, mode: Mode, scope: Scope) -> Result<(Answer, ViewInfo), Fault> {
     let answer = shared.backend.ask(mode, scope.clone()).await;
     let info = ViewInfo::new(&answer, shared.backend.me());
+    // A server says of a datacenter that it has never heard of it; that is not the same as one it cannot reach.
+    let unknown = |name: &str| {
+        info.causes
+            .iter()
+            .all(|it| it.error == "unknown datacenter")
+            || !info.partial.contains(&name.to_owned())
+    };
     if let Scope::One(name) = &scope
         && !info.datacenters.contains_key(name.as_str())
-        && !info.partial.contains(&name.to_string())
+        && unknown(name.as_str())
     {
         let known = shared
             .backend

@@ -104,9 +104,8 @@ fn difference(answer: &Answer, viewers: &[String], name: &str) -> Option<Differe
         .collect();
     let members = all.into_values().filter_map(|member| {
         let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (viewer, datacenter) in views() {
-            let held =
-                datacenter.and_then(|it| it.members.iter().find(|held| held.id == member.id));
+        for (viewer, datacenter) in views().filter_map(|(viewer, it)| Some((viewer, it?))) {
+            let held = datacenter.members.iter().find(|held| held.id == member.id);
             let word = held.map_or_else(
                 || "absent".to_owned(),
                 |it| format!("{} at {}", it.status, it.incarnation),

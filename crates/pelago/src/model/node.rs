@@ -152,6 +152,9 @@ fn about(datacenter: &Datacenter) -> Vec<String> {
     let mut reasons = Vec::new();
     match datacenter.reachability.as_str() {
         "degraded" => reasons.push(format!("{name} is reached through another datacenter only")),
+        "unreachable" if datacenter.age_ms == u64::MAX => {
+            reasons.push(format!("{name} has never been reached"))
+        }
         "unreachable" => reasons.push(format!(
             "{name} is unreachable for {} s",
             datacenter.age_ms / 1000
