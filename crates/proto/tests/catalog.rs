@@ -182,3 +182,29 @@ fn sixteen_servers_heads_are_kept_the_oldest_goes() {
     assert_eq!(known.heads(100, now).len(), 16);
     assert!(known.head_of(&servers[0].id(), now).is_none());
 }
+
+#[test]
+fn a_head_that_comes_again_is_no_younger() {
+    let (mut known, head) = (known(), server(1).head(at(1, 1), 7));
+    known.merge_head(&head, secs(6), false, NOW);
+    known.seen_again(&head, false);
+    assert_eq!(known.age(NOW), Some(secs(6)));
+}
+
+#[test]
+fn two_seats_do_not_keep_each_other_believing_in_a_direct_link() {
+    let (mut one, mut other, server) = (known(), known(), server(1));
+    hear(&mut one, &server, 0, 7, true, NOW);
+    hear(&mut other, &server, 0, 7, false, NOW);
+    for n in 1..12 {
+        // From now on only a relay brings heads, and the two tell each other what they have.
+        let (now, head) = (NOW + secs(n), server.head(at(1, n), 7));
+        one.merge_head(&head, ms(100), false, now);
+        other.merge_head(&head, ms(100), false, now);
+        let (told, heard) = (one.newest(now), other.newest(now));
+        other.seen_again(&head, told.is_some_and(|h| h.direct));
+        one.seen_again(&head, heard.is_some_and(|h| h.direct));
+    }
+    assert_eq!(one.reachability(NOW + secs(11)), Degraded);
+    assert_eq!(other.reachability(NOW + secs(11)), Degraded);
+}
