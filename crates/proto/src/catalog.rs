@@ -74,7 +74,9 @@ impl Known {
 
     /// Whether a head is newer than what we hold of its signer.
     pub fn is_newer(&self, claim: &Claim) -> bool {
-        self.heads.get(&claim.signer).is_none_or(|held| claim.incarnation() > Some(held.head.incarnation))
+        self.heads
+            .get(&claim.signer)
+            .is_none_or(|held| claim.incarnation() > Some(held.head.incarnation))
     }
 
     /// A head that we hold already came again: it may have come more directly.
@@ -90,14 +92,26 @@ impl Known {
     }
 
     /// Takes a verified head in.
-    pub fn merge_head(&mut self, claim: &Verified<Claim>, age: Duration, direct: bool, now: Time) -> bool {
-        let Body::Head(head) = &claim.body else { return false };
+    pub fn merge_head(
+        &mut self,
+        claim: &Verified<Claim>,
+        age: Duration,
+        direct: bool,
+        now: Time,
+    ) -> bool {
+        let Body::Head(head) = &claim.body else {
+            return false;
+        };
         if claim.signer().datacenter != *self.roster.datacenter() || !self.is_newer(claim) {
             return false;
         }
         let made = now - age;
         if self.heads.len() >= SIGNERS && !self.heads.contains_key(&claim.signer) {
-            let oldest = self.heads.iter().min_by_key(|(_, h)| h.made).map(|(id, _)| *id);
+            let oldest = self
+                .heads
+                .iter()
+                .min_by_key(|(_, h)| h.made)
+                .map(|(id, _)| *id);
             oldest.map(|id| self.heads.remove(&id));
         }
         let before = self.heads.get(&claim.signer).and_then(|h| h.direct);
@@ -136,8 +150,14 @@ impl Known {
 
     /// Whether two servers lately signed the same: one of a signer's last 16 digests, by another, within 30 s.
     pub fn attested(&self, now: Time) -> bool {
-        let fresh = || self.recent.iter().filter(|(made, ..)| now.since(*made) < ATTESTED_FOR);
-        let Some((_, newest, _)) = fresh().next_back() else { return false };
+        let fresh = || {
+            self.recent
+                .iter()
+                .filter(|(made, ..)| now.since(*made) < ATTESTED_FOR)
+        };
+        let Some((_, newest, _)) = fresh().next_back() else {
+            return false;
+        };
         let theirs: Vec<u64> = fresh()
             .rev()
             .filter(|(_, signer, _)| signer == newest)
@@ -173,7 +193,14 @@ impl Known {
 
 impl HeldHead {
     fn item(&self, now: Time) -> HeadItem {
-        let item = Item { claim: std::sync::Arc::clone(self.claim.bytes()), leaf: None };
-        HeadItem { item, age: now.since(self.made), direct: self.first_hand }
+        let item = Item {
+            claim: std::sync::Arc::clone(self.claim.bytes()),
+            leaf: None,
+        };
+        HeadItem {
+            item,
+            age: now.since(self.made),
+            direct: self.first_hand,
+        }
     }
 }

@@ -41,7 +41,11 @@ pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Malfor
         ciborium::de::from_reader_with_recursion_limit(bytes, 16).map_err(|_| Malformed::Shape)?;
     let mut same = Comparing { expected: bytes };
     ciborium::into_writer(&value, &mut same).map_err(|_| Malformed::Subset)?;
-    if same.expected.is_empty() { Ok(value) } else { Err(Malformed::Subset) }
+    if same.expected.is_empty() {
+        Ok(value)
+    } else {
+        Err(Malformed::Subset)
+    }
 }
 
 /// Encodes a value of fixed shape (tuples, integers, text, byte strings, booleans, options). Such values cannot fail.
@@ -84,7 +88,11 @@ fn scan(bytes: &[u8]) -> Result<(), Malformed> {
     loop {
         while left.get(depth).is_none_or(|l| *l == 0) {
             if depth == 0 {
-                return if rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing) };
+                return if rest.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Malformed::Trailing)
+                };
             }
             depth -= 1;
         }
@@ -144,7 +152,11 @@ fn argument(info: u8, rest: &mut &[u8]) -> Result<u64, Malformed> {
         4 => value > 0xffff,
         _ => value > 0xffff_ffff,
     };
-    if shortest { Ok(value) } else { Err(Malformed::Subset) }
+    if shortest {
+        Ok(value)
+    } else {
+        Err(Malformed::Subset)
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +168,13 @@ mod tests {
     type Sample = (u64, String, Vec<ByteBuf>, Option<bool>, i64);
 
     fn sample() -> Sample {
-        (300, "abc".into(), vec![ByteBuf::from(vec![1, 2, 3])], None, -19)
+        (
+            300,
+            "abc".into(),
+            vec![ByteBuf::from(vec![1, 2, 3])],
+            None,
+            -19,
+        )
     }
 
     #[test]
@@ -177,8 +195,14 @@ mod tests {
         ] {
             assert!(decode::<u64>(bytes).is_err(), "{why}");
         }
-        assert!(decode::<(u64,)>(&[0x9f, 0x07, 0xff]).is_err(), "indefinite array");
-        assert!(decode::<String>(&[0x7f, 0x61, 0x61, 0xff]).is_err(), "indefinite text");
+        assert!(
+            decode::<(u64,)>(&[0x9f, 0x07, 0xff]).is_err(),
+            "indefinite array"
+        );
+        assert!(
+            decode::<String>(&[0x7f, 0x61, 0x61, 0xff]).is_err(),
+            "indefinite text"
+        );
         assert!(decode::<String>(&[0x41, 0x61]).is_err(), "bytes for text");
     }
 
@@ -186,7 +210,10 @@ mod tests {
     fn forged_lengths_and_deep_nesting_end_before_anything_is_reserved() {
         let bomb = [0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(decode::<Vec<u64>>(&bomb), Err(Malformed::Truncated));
-        assert_eq!(decode::<String>(&[0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Err(Malformed::Truncated));
+        assert_eq!(
+            decode::<String>(&[0x7b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            Err(Malformed::Truncated)
+        );
         let deep: Vec<u8> = std::iter::repeat_n(0x81, 50).chain([0]).collect();
         assert_eq!(decode::<Vec<u64>>(&deep), Err(Malformed::Limit));
     }

@@ -56,7 +56,15 @@ pub struct Candidate {
 
 impl Candidate {
     fn of(entry: &Entry, datacenter: &Label) -> Self {
-        let hash = digest(&SHA256, &[b"seat", datacenter.as_str().as_bytes(), &entry.certified.serial].concat());
+        let hash = digest(
+            &SHA256,
+            &[
+                b"seat",
+                datacenter.as_str().as_bytes(),
+                &entry.certified.serial,
+            ]
+            .concat(),
+        );
         let mut lot = [0; 8];
         lot.copy_from_slice(&hash.as_ref()[..8]);
         Self {
@@ -81,7 +89,10 @@ pub fn candidates(roster: &Roster, now: Time) -> Vec<Candidate> {
         e.certified.role == Role::Server && here && !cloned
     };
     let entries = roster.iter().map(|(_, e)| e);
-    entries.filter(eligible).map(|e| Candidate::of(e, roster.datacenter())).collect()
+    entries
+        .filter(eligible)
+        .map(|e| Candidate::of(e, roster.datacenter()))
+        .collect()
 }
 
 /// Picks `count` of `from`, beside those who sit already, one by one: healthy first, then the zone and the rack least used,
@@ -101,7 +112,9 @@ pub fn choose(beside: &[Candidate], from: &[Candidate], count: usize) -> Vec<Can
             let rack = racks.get(&c.rack).copied().unwrap_or(0);
             (!c.healthy, zone, rack, !c.sitting, c.lot, c.id)
         };
-        let Some(best) = (0..left.len()).min_by_key(|n| rank(left[*n])) else { break };
+        let Some(best) = (0..left.len()).min_by_key(|n| rank(left[*n])) else {
+            break;
+        };
         let best = left.swap_remove(best);
         *zones.entry(&best.rack.0).or_default() += 1;
         *racks.entry(&best.rack).or_default() += 1;
@@ -113,12 +126,17 @@ pub fn choose(beside: &[Candidate], from: &[Candidate], count: usize) -> Vec<Can
 /// How many seats the datacenter wants: the commonest value in its records, ties to the lower.
 pub fn seats(roster: &Roster) -> usize {
     let mut votes = BTreeMap::<u8, usize>::new();
-    for (_, entry) in roster.iter().filter(|(_, e)| e.certified.role == Role::Server) {
+    for (_, entry) in roster
+        .iter()
+        .filter(|(_, e)| e.certified.role == Role::Server)
+    {
         if !matches!(entry.status, Status::Left | Status::Removed | Status::Dead) {
             *votes.entry(entry.record.seats).or_default() += 1;
         }
     }
-    let best = votes.iter().max_by_key(|(seats, votes)| (**votes, std::cmp::Reverse(**seats)));
+    let best = votes
+        .iter()
+        .max_by_key(|(seats, votes)| (**votes, std::cmp::Reverse(**seats)));
     best.map_or(3, |(seats, _)| usize::from(*seats))
 }
 
@@ -155,9 +173,15 @@ impl Election {
         self.excess_since = (holders.len() > seats).then(|| self.excess_since.unwrap_or(now));
 
         if self.holders.contains(&me) {
-            let lasted = self.excess_since.is_some_and(|since| now.since(since) >= OVERLAP);
+            let lasted = self
+                .excess_since
+                .is_some_and(|since| now.since(since) >= OVERLAP);
             let kept = choose(&[], &holders, seats);
-            return if lasted && kept.iter().all(|c| c.id != me) { Decision::Resign } else { Decision::Stay };
+            return if lasted && kept.iter().all(|c| c.id != me) {
+                Decision::Resign
+            } else {
+                Decision::Stay
+            };
         }
         if !standby.iter().any(|c| c.id == me) {
             return Decision::Stay;
@@ -166,7 +190,11 @@ impl Election {
             let order = choose(&holders, &standby, standby.len());
             let rank = order.iter().position(|c| c.id == me).unwrap_or(order.len());
             let behind = u32::try_from((rank + 1).saturating_sub(vacancies)).unwrap_or(u32::MAX);
-            return if now.since(since) >= GRACE.saturating_mul(behind) { Decision::Sit } else { Decision::Stay };
+            return if now.since(since) >= GRACE.saturating_mul(behind) {
+                Decision::Sit
+            } else {
+                Decision::Stay
+            };
         }
         self.swap(me, &holders, &standby, seats, now)
     }
@@ -188,7 +216,11 @@ impl Election {
         let ideal = choose(&[], &everybody, seats);
         let first = ideal.iter().find(|c| !c.sitting);
         let better = worth(&ideal) > worth(holders);
-        if better && first.is_some_and(|c| c.id == me) { Decision::Sit } else { Decision::Stay }
+        if better && first.is_some_and(|c| c.id == me) {
+            Decision::Sit
+        } else {
+            Decision::Stay
+        }
     }
 }
 
@@ -208,15 +240,24 @@ mod tests {
 
     #[test]
     fn seats_spread_over_zones_then_racks() {
-        let five =
-            [candidate(1, "a", "r1"), candidate(2, "a", "r2"), candidate(3, "a", "r1"), candidate(4, "b", "r1"), candidate(5, "c", "r1")];
+        let five = [
+            candidate(1, "a", "r1"),
+            candidate(2, "a", "r2"),
+            candidate(3, "a", "r1"),
+            candidate(4, "b", "r1"),
+            candidate(5, "c", "r1"),
+        ];
         let chosen: Vec<u8> = choose(&[], &five, 4).iter().map(|c| c.id.0[0]).collect();
         assert_eq!(chosen, [1, 4, 5, 2]);
     }
 
     #[test]
     fn the_unwell_sit_only_if_nobody_else_can() {
-        let mut three = vec![candidate(1, "a", "r1"), candidate(2, "b", "r1"), candidate(3, "c", "r1")];
+        let mut three = vec![
+            candidate(1, "a", "r1"),
+            candidate(2, "b", "r1"),
+            candidate(3, "c", "r1"),
+        ];
         three[0].healthy = false;
         let chosen: Vec<u8> = choose(&[], &three, 2).iter().map(|c| c.id.0[0]).collect();
         assert_eq!(chosen, [2, 3]);

@@ -14,11 +14,17 @@ pub struct Bucket {
 impl Bucket {
     /// A full bucket of `burst` tokens that refills at `per_second`.
     pub fn new(per_second: f64, burst: f64, now: Time) -> Self {
-        Self { tokens: burst, burst, per_second, at: now }
+        Self {
+            tokens: burst,
+            burst,
+            per_second,
+            at: now,
+        }
     }
 
     fn refill(&mut self, now: Time) {
-        self.tokens = (self.tokens + now.since(self.at).as_secs_f64() * self.per_second).min(self.burst);
+        self.tokens =
+            (self.tokens + now.since(self.at).as_secs_f64() * self.per_second).min(self.burst);
         self.at = self.at.max(now);
     }
 

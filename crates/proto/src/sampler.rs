@@ -51,13 +51,22 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler around `home` with shares in percent for rack, zone and far.
     pub fn new(home: Place, shares: [u32; 3]) -> Self {
-        Self { home, shares, strata: Default::default(), index: BTreeMap::new() }
+        Self {
+            home,
+            shares,
+            strata: Default::default(),
+            index: BTreeMap::new(),
+        }
     }
 
     /// Adds a peer, or moves it.
     pub fn insert(&mut self, id: NodeId, place: &Place) {
         let nearness = self.home.nearness(place);
-        if self.index.get(&id).is_some_and(|(held, _)| *held == nearness) {
+        if self
+            .index
+            .get(&id)
+            .is_some_and(|(held, _)| *held == nearness)
+        {
             return;
         }
         self.remove(&id);
@@ -88,7 +97,12 @@ impl Sampler {
     }
 
     /// Up to `count` distinct peers that `fits` accepts, spread over the strata.
-    pub fn draw(&mut self, count: usize, rng: &mut impl Rng, fits: impl Fn(&NodeId) -> bool) -> Vec<NodeId> {
+    pub fn draw(
+        &mut self,
+        count: usize,
+        rng: &mut impl Rng,
+        fits: impl Fn(&NodeId) -> bool,
+    ) -> Vec<NodeId> {
         let mut drawn = Vec::with_capacity(count);
         let mut taken = [0; 3];
         let quotas = self.quotas(count, rng);
@@ -145,7 +159,10 @@ impl Sampler {
         let mut turns = 4 * quota + 8;
         while wanted > 0 && taken[stratum] < peers.len() && turns > 0 {
             turns -= 1;
-            let (front, at) = (taken[stratum], rng.random_range(taken[stratum]..peers.len()));
+            let (front, at) = (
+                taken[stratum],
+                rng.random_range(taken[stratum]..peers.len()),
+            );
             peers.swap(front, at);
             let nearness = [Nearness::Rack, Nearness::Zone, Nearness::Far][stratum];
             self.index.insert(peers[front], (nearness, front));
@@ -165,12 +182,19 @@ mod tests {
     use rand::{SeedableRng, rngs::ChaCha12Rng};
 
     fn place(zone: &str, rack: &str) -> Place {
-        Place { zone: Label::new(zone).unwrap(), rack: Label::new(rack).unwrap() }
+        Place {
+            zone: Label::new(zone).unwrap(),
+            rack: Label::new(rack).unwrap(),
+        }
     }
 
     fn sampler(rack: u8, zone: u8, far: u8) -> Sampler {
         let mut s = Sampler::new(place("a", "r1"), [50, 30, 20]);
-        for (group, count, at) in [(1, rack, place("a", "r1")), (2, zone, place("a", "r2")), (3, far, place("b", "r1"))] {
+        for (group, count, at) in [
+            (1, rack, place("a", "r1")),
+            (2, zone, place("a", "r2")),
+            (3, far, place("b", "r1")),
+        ] {
             for n in 0..count {
                 let mut id = NodeId::default();
                 id.0[0] = group;
@@ -200,7 +224,8 @@ mod tests {
         let mut rng = ChaCha12Rng::seed_from_u64(2);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
-            let drawn: std::collections::BTreeSet<_> = s.draw(5, &mut rng, |_| true).into_iter().collect();
+            let drawn: std::collections::BTreeSet<_> =
+                s.draw(5, &mut rng, |_| true).into_iter().collect();
             assert_eq!(drawn.len(), 5);
             seen.extend(drawn);
         }
@@ -231,6 +256,10 @@ mod tests {
         s.remove(&first);
         assert_eq!(s.len(), 3);
         assert!(!s.draw(4, &mut rng, |_| true).contains(&first));
-        assert!(s.draw(4, &mut rng, |id| id.0[0] == 1).iter().all(|id| id.0[0] == 1));
+        assert!(
+            s.draw(4, &mut rng, |id| id.0[0] == 1)
+                .iter()
+                .all(|id| id.0[0] == 1)
+        );
     }
 }

@@ -27,8 +27,14 @@ pub enum Status {
 
 impl Status {
     /// Every status, best first.
-    pub const ALL: [Self; 6] =
-        [Self::Alive, Self::Suspect, Self::Unreachable, Self::Dead, Self::Left, Self::Removed];
+    pub const ALL: [Self; 6] = [
+        Self::Alive,
+        Self::Suspect,
+        Self::Unreachable,
+        Self::Dead,
+        Self::Left,
+        Self::Removed,
+    ];
 
     /// The word that users see.
     pub const fn as_str(self) -> &'static str {

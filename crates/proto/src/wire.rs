@@ -232,10 +232,16 @@ type BundleWire = (Vec<ByteBuf>, ByteBuf, Option<ItemWire>, u64);
 type HeadWire = (ByteBuf, Option<ByteBuf>, u64, bool);
 
 fn item_out(item: &Item) -> ItemWire {
-    (ByteBuf::from(item.claim.to_vec()), item.leaf.as_ref().map(|l| ByteBuf::from(l.to_vec())))
+    (
+        ByteBuf::from(item.claim.to_vec()),
+        item.leaf.as_ref().map(|l| ByteBuf::from(l.to_vec())),
+    )
 }
 fn item_in((claim, leaf): ItemWire) -> Item {
-    Item { claim: claim.into_vec().into(), leaf: leaf.map(|l| l.into_vec().into()) }
+    Item {
+        claim: claim.into_vec().into(),
+        leaf: leaf.map(|l| l.into_vec().into()),
+    }
 }
 fn items_out(items: &[Item]) -> Vec<ItemWire> {
     items.iter().map(item_out).collect()
@@ -334,13 +340,23 @@ impl Frame {
     /// Writes the frame.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Ping { number, watch, digest, news } => {
-                pack(1, (*number, *watch, bytes(*digest), items_out(news)))
-            }
-            Self::Ack { number, spacing, digest, news } => {
-                pack(2, (*number, *spacing, bytes(*digest), items_out(news)))
-            }
-            Self::PingReq { number, target, within } => pack(3, (*number, id_out(target), millis(*within))),
+            Self::Ping {
+                number,
+                watch,
+                digest,
+                news,
+            } => pack(1, (*number, *watch, bytes(*digest), items_out(news))),
+            Self::Ack {
+                number,
+                spacing,
+                digest,
+                news,
+            } => pack(2, (*number, *spacing, bytes(*digest), items_out(news))),
+            Self::PingReq {
+                number,
+                target,
+                within,
+            } => pack(3, (*number, id_out(target), millis(*within))),
             Self::Relayed { number, answered } => pack(4, (*number, *answered)),
             Self::News { news } => pack(5, items_out(news)),
             Self::Heads { heads } => pack(6, heads_out(heads)),
@@ -351,24 +367,47 @@ impl Frame {
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
         match kind(input, MAX_DATAGRAM + 64)? {
             1 => {
-                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<ItemWire>) = unpack(input)?;
-                Ok(Self::Ping { number, watch, digest: hash(digest), news: items_in(news) })
+                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<ItemWire>) =
+                    unpack(input)?;
+                Ok(Self::Ping {
+                    number,
+                    watch,
+                    digest: hash(digest),
+                    news: items_in(news),
+                })
             }
             2 => {
-                let (number, spacing, digest, news): (u64, Option<(u32, u32)>, Bytes8, Vec<ItemWire>) =
-                    unpack(input)?;
-                Ok(Self::Ack { number, spacing, digest: hash(digest), news: items_in(news) })
+                let (number, spacing, digest, news): (
+                    u64,
+                    Option<(u32, u32)>,
+                    Bytes8,
+                    Vec<ItemWire>,
+                ) = unpack(input)?;
+                Ok(Self::Ack {
+                    number,
+                    spacing,
+                    digest: hash(digest),
+                    news: items_in(news),
+                })
             }
             3 => {
                 let (number, target, within): (u64, Bytes16, u64) = unpack(input)?;
-                Ok(Self::PingReq { number, target: id_in(target), within: Duration::from_millis(within) })
+                Ok(Self::PingReq {
+                    number,
+                    target: id_in(target),
+                    within: Duration::from_millis(within),
+                })
             }
             4 => {
                 let (number, answered) = unpack(input)?;
                 Ok(Self::Relayed { number, answered })
             }
-            5 => Ok(Self::News { news: items_in(unpack(input)?) }),
-            6 => Ok(Self::Heads { heads: heads_in(unpack(input)?) }),
+            5 => Ok(Self::News {
+                news: items_in(unpack(input)?),
+            }),
+            6 => Ok(Self::Heads {
+                heads: heads_in(unpack(input)?),
+            }),
             _ => Err(Malformed::Shape),
         }
     }
@@ -380,14 +419,23 @@ impl Ask {
         match self {
             Self::Probe { news } => pack(1, items_out(news)),
             Self::Pull { datacenter, after } => pack(2, (datacenter, after.as_ref().map(id_out))),
-            Self::Introduce { me, you, digest } => {
-                pack(3, (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)))
-            }
-            Self::Compare { datacenter, bits, buckets } => {
+            Self::Introduce { me, you, digest } => pack(
+                3,
+                (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)),
+            ),
+            Self::Compare {
+                datacenter,
+                bits,
+                buckets,
+            } => {
                 let buckets: Vec<u8> = buckets.iter().flat_map(|b| b.to_be_bytes()).collect();
                 pack(4, (datacenter, *bits, ByteBuf::from(buckets)))
             }
-            Self::Exchange { datacenter, want, give } => {
+            Self::Exchange {
+                datacenter,
+                want,
+                give,
+            } => {
                 let want: Vec<Bytes16> = want.iter().map(id_out).collect();
                 pack(5, (datacenter, want, bundles_out(give)))
             }
@@ -399,14 +447,23 @@ impl Ask {
     /// Reads a question.
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
         match kind(input, crate::federation::MAX_MESSAGE)? {
-            1 => Ok(Self::Probe { news: items_in(unpack(input)?) }),
+            1 => Ok(Self::Probe {
+                news: items_in(unpack(input)?),
+            }),
             2 => {
                 let (datacenter, after): (Label, Option<Bytes16>) = unpack(input)?;
-                Ok(Self::Pull { datacenter, after: after.map(id_in) })
+                Ok(Self::Pull {
+                    datacenter,
+                    after: after.map(id_in),
+                })
             }
             3 => {
                 let (me, you, digest): (BundleWire, Option<BundleWire>, Bytes8) = unpack(input)?;
-                Ok(Self::Introduce { me: bundle_in(me), you: you.map(bundle_in), digest: hash(digest) })
+                Ok(Self::Introduce {
+                    me: bundle_in(me),
+                    you: you.map(bundle_in),
+                    digest: hash(digest),
+                })
             }
             4 => {
                 let (datacenter, bits, buckets): (Label, u8, ByteBuf) = unpack(input)?;
@@ -415,10 +472,15 @@ impl Ask {
                     return Err(Malformed::Shape);
                 }
                 let buckets = chunks.iter().map(|c| u64::from_be_bytes(*c)).collect();
-                Ok(Self::Compare { datacenter, bits, buckets })
+                Ok(Self::Compare {
+                    datacenter,
+                    bits,
+                    buckets,
+                })
             }
             5 => {
-                let (datacenter, want, give): (Label, Vec<Bytes16>, Vec<BundleWire>) = unpack(input)?;
+                let (datacenter, want, give): (Label, Vec<Bytes16>, Vec<BundleWire>) =
+                    unpack(input)?;
                 Ok(Self::Exchange {
                     datacenter,
                     want: want.into_iter().map(id_in).collect(),
@@ -428,7 +490,10 @@ impl Ask {
             6 => unpack::<()>(input).map(|()| Self::Heads),
             7 => {
                 let (known, mine): (Vec<(Label, u64)>, Vec<BundleWire>) = unpack(input)?;
-                Ok(Self::Seats { known, mine: bundles_in(mine) })
+                Ok(Self::Seats {
+                    known,
+                    mine: bundles_in(mine),
+                })
             }
             _ => Err(Malformed::Shape),
         }
@@ -440,21 +505,32 @@ impl Reply {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Here { news } => pack(1, items_out(news)),
-            Self::Page { bundles, next, you } => {
-                pack(2, (bundles_out(bundles), next.as_ref().map(id_out), you.as_ref().map(bundle_out)))
-            }
+            Self::Page { bundles, next, you } => pack(
+                2,
+                (
+                    bundles_out(bundles),
+                    next.as_ref().map(id_out),
+                    you.as_ref().map(bundle_out),
+                ),
+            ),
             Self::Busy { after, referrals } => pack(3, (millis(*after), bundles_out(referrals))),
-            Self::Met { me, you, digest } => {
-                pack(4, (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)))
-            }
+            Self::Met { me, you, digest } => pack(
+                4,
+                (bundle_out(me), you.as_ref().map(bundle_out), bytes(*digest)),
+            ),
             Self::Differences { entries, buckets } => {
-                let entries: Vec<(Bytes16, Bytes8)> =
-                    entries.iter().map(|(id, h)| (id_out(id), bytes(*h))).collect();
+                let entries: Vec<(Bytes16, Bytes8)> = entries
+                    .iter()
+                    .map(|(id, h)| (id_out(id), bytes(*h)))
+                    .collect();
                 pack(5, (entries, buckets))
             }
             Self::Given { bundles } => pack(6, bundles_out(bundles)),
             Self::Heads { heads } => pack(7, heads_out(heads)),
-            Self::Seats { bundles, authorities } => {
+            Self::Seats {
+                bundles,
+                authorities,
+            } => {
                 let authorities: Vec<(ByteBuf, ByteBuf)> = authorities
                     .iter()
                     .map(|(ca, crl)| (ByteBuf::from(ca.to_vec()), ByteBuf::from(crl.to_vec())))
@@ -467,28 +543,50 @@ impl Reply {
     /// Reads an answer.
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
         match kind(input, crate::federation::MAX_MESSAGE)? {
-            1 => Ok(Self::Here { news: items_in(unpack(input)?) }),
+            1 => Ok(Self::Here {
+                news: items_in(unpack(input)?),
+            }),
             2 => {
-                let (bundles, next, you): (Vec<BundleWire>, Option<Bytes16>, Option<BundleWire>) = unpack(input)?;
-                Ok(Self::Page { bundles: bundles_in(bundles), next: next.map(id_in), you: you.map(bundle_in) })
+                let (bundles, next, you): (Vec<BundleWire>, Option<Bytes16>, Option<BundleWire>) =
+                    unpack(input)?;
+                Ok(Self::Page {
+                    bundles: bundles_in(bundles),
+                    next: next.map(id_in),
+                    you: you.map(bundle_in),
+                })
             }
             3 => {
                 let (after, referrals) = unpack(input)?;
-                Ok(Self::Busy { after: Duration::from_millis(after), referrals: bundles_in(referrals) })
+                Ok(Self::Busy {
+                    after: Duration::from_millis(after),
+                    referrals: bundles_in(referrals),
+                })
             }
             4 => {
                 let (me, you, digest): (BundleWire, Option<BundleWire>, Bytes8) = unpack(input)?;
-                Ok(Self::Met { me: bundle_in(me), you: you.map(bundle_in), digest: hash(digest) })
+                Ok(Self::Met {
+                    me: bundle_in(me),
+                    you: you.map(bundle_in),
+                    digest: hash(digest),
+                })
             }
             5 => {
                 let (entries, buckets): (Vec<(Bytes16, Bytes8)>, Vec<u32>) = unpack(input)?;
-                let entries = entries.into_iter().map(|(id, h)| (id_in(id), hash(h))).collect();
+                let entries = entries
+                    .into_iter()
+                    .map(|(id, h)| (id_in(id), hash(h)))
+                    .collect();
                 Ok(Self::Differences { entries, buckets })
             }
-            6 => Ok(Self::Given { bundles: bundles_in(unpack(input)?) }),
-            7 => Ok(Self::Heads { heads: heads_in(unpack(input)?) }),
+            6 => Ok(Self::Given {
+                bundles: bundles_in(unpack(input)?),
+            }),
+            7 => Ok(Self::Heads {
+                heads: heads_in(unpack(input)?),
+            }),
             8 => {
-                let (bundles, authorities): (Vec<BundleWire>, Vec<(ByteBuf, ByteBuf)>) = unpack(input)?;
+                let (bundles, authorities): (Vec<BundleWire>, Vec<(ByteBuf, ByteBuf)>) =
+                    unpack(input)?;
                 Ok(Self::Seats {
                     bundles: bundles_in(bundles),
                     authorities: authorities

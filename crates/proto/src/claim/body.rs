@@ -223,7 +223,9 @@ impl Body {
                 a.incarnation.seq,
                 ByteArray::new(a.record),
             )),
-            Self::Leave(l) => cbor::encode::<LeaveWire>(&(kind, l.incarnation.boot, l.incarnation.seq)),
+            Self::Leave(l) => {
+                cbor::encode::<LeaveWire>(&(kind, l.incarnation.boot, l.incarnation.seq))
+            }
             Self::Accusation(a) => cbor::encode::<AccusationWire>(&(
                 kind,
                 ByteArray::new(a.accused.0),
@@ -242,24 +244,34 @@ impl Body {
                 h.alive,
                 ByteBuf::from(h.seats.concat()),
             )),
-            Self::Removal(r) => cbor::encode::<RemovalWire>(&(kind, ByteArray::new(r.removed.0), r.until)),
+            Self::Removal(r) => {
+                cbor::encode::<RemovalWire>(&(kind, ByteArray::new(r.removed.0), r.until))
+            }
         }
     }
 
     pub(super) fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         // The claim type is the first element, after the array head.
         match payload.get(1) {
-            Some(1) => Ok(Self::Record(std::sync::Arc::new(record_from(cbor::decode(payload)?)?))),
+            Some(1) => Ok(Self::Record(std::sync::Arc::new(record_from(
+                cbor::decode(payload)?,
+            )?))),
             Some(2) => {
                 let (_, boot, seq, record): AliveWire = cbor::decode(payload)?;
-                Ok(Self::Alive(Alive { incarnation: incarnation(boot, seq)?, record: record.into_array() }))
+                Ok(Self::Alive(Alive {
+                    incarnation: incarnation(boot, seq)?,
+                    record: record.into_array(),
+                }))
             }
             Some(3) => {
                 let (_, boot, seq): LeaveWire = cbor::decode(payload)?;
-                Ok(Self::Leave(Leave { incarnation: incarnation(boot, seq)? }))
+                Ok(Self::Leave(Leave {
+                    incarnation: incarnation(boot, seq)?,
+                }))
             }
             Some(4) => {
-                let (_, accused, boot, seq, silent, basis, quorate): AccusationWire = cbor::decode(payload)?;
+                let (_, accused, boot, seq, silent, basis, quorate): AccusationWire =
+                    cbor::decode(payload)?;
                 let basis = match basis {
                     0 => Basis::Timeout,
                     1 => Basis::PortClosed,
@@ -274,7 +286,8 @@ impl Body {
                 }))
             }
             Some(5) => {
-                let (_, boot, seq, digest, members, alive, seats): HeadWire = cbor::decode(payload)?;
+                let (_, boot, seq, digest, members, alive, seats): HeadWire =
+                    cbor::decode(payload)?;
                 let (seats, rest) = seats.as_chunks::<4>();
                 if !rest.is_empty() || seats.len() > 7 {
                     return Err(Malformed::Shape);
@@ -289,7 +302,10 @@ impl Body {
             }
             Some(6) => {
                 let (_, removed, until): RemovalWire = cbor::decode(payload)?;
-                Ok(Self::Removal(Removal { removed: NodeId(removed.into_array()), until }))
+                Ok(Self::Removal(Removal {
+                    removed: NodeId(removed.into_array()),
+                    until,
+                }))
             }
             _ => Err(Malformed::Shape),
         }
@@ -313,17 +329,26 @@ fn record_wire(kind: u8, r: &Record) -> RecordWire {
             Role::Operator => 2,
         },
         ByteArray::new(r.cert_hash),
-        (ip_bytes(r.lan.ip()), r.lan.port(), r.stream_port, r.wan.map(|a| (ip_bytes(a.ip()), a.port()))),
+        (
+            ip_bytes(r.lan.ip()),
+            r.lan.port(),
+            r.stream_port,
+            r.wan.map(|a| (ip_bytes(a.ip()), a.port())),
+        ),
         ByteArray::new(r.lan_key),
         millis(r.pause_tolerance),
         (r.health, r.seat, r.seats),
         (r.versions.min, r.versions.max, r.software.clone()),
-        r.tags.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect(),
+        r.tags
+            .iter()
+            .flat_map(|(k, v)| [k.clone(), v.clone()])
+            .collect(),
     )
 }
 
 fn record_from(wire: RecordWire) -> Result<Record, Malformed> {
-    let (_, (boot, seq), names, role, cert_hash, addresses, lan_key, pause, shape, versions, tags) = wire;
+    let (_, (boot, seq), names, role, cert_hash, addresses, lan_key, pause, shape, versions, tags) =
+        wire;
     let (name, region, datacenter, zone, rack) = names;
     let (lan, port, stream_port, wan) = addresses;
     let (health, seat, seats) = shape;
@@ -338,7 +363,12 @@ fn record_from(wire: RecordWire) -> Result<Record, Malformed> {
     Ok(Record {
         incarnation: incarnation(boot, seq)?,
         name,
-        location: Location { region, datacenter, zone, rack },
+        location: Location {
+            region,
+            datacenter,
+            zone,
+            rack,
+        },
         role: match role {
             0 => Role::Client,
             1 => Role::Server,
@@ -347,13 +377,18 @@ fn record_from(wire: RecordWire) -> Result<Record, Malformed> {
         cert_hash: cert_hash.into_array(),
         lan: SocketAddr::new(ip_from(&lan)?, port),
         stream_port,
-        wan: wan.map(|(ip, port)| Ok(SocketAddr::new(ip_from(&ip)?, port))).transpose()?,
+        wan: wan
+            .map(|(ip, port)| Ok(SocketAddr::new(ip_from(&ip)?, port)))
+            .transpose()?,
         lan_key: lan_key.into_array(),
         pause_tolerance,
         health,
         seat,
         seats,
-        versions: Versions { min: versions.0, max: versions.1 },
+        versions: Versions {
+            min: versions.0,
+            max: versions.1,
+        },
         software: versions.2,
         tags: pairs.iter().map(|[k, v]| (k.clone(), v.clone())).collect(),
     })
@@ -361,7 +396,11 @@ fn record_from(wire: RecordWire) -> Result<Record, Malformed> {
 
 /// Counters at their very end are refused: nothing could ever follow them (a forged maximum would be for ever).
 fn incarnation(boot: u64, seq: u64) -> Result<Incarnation, Malformed> {
-    if boot == u64::MAX || seq == u64::MAX { Err(Malformed::Shape) } else { Ok(Incarnation { boot, seq }) }
+    if boot == u64::MAX || seq == u64::MAX {
+        Err(Malformed::Shape)
+    } else {
+        Ok(Incarnation { boot, seq })
+    }
 }
 
 fn millis(duration: Duration) -> u32 {
@@ -384,5 +423,9 @@ fn ip_from(bytes: &[u8]) -> Result<IpAddr, Malformed> {
         return Err(Malformed::Shape);
     };
     // An IPv4 address written as IPv6 would be a second encoding of the same address.
-    if ip == ip.to_canonical() { Ok(ip) } else { Err(Malformed::Shape) }
+    if ip == ip.to_canonical() {
+        Ok(ip)
+    } else {
+        Err(Malformed::Shape)
+    }
 }

@@ -16,7 +16,9 @@
 mod body;
 mod verify;
 
-pub use body::{Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, Record, Removal, Versions};
+pub use body::{
+    Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, Record, Removal, Versions,
+};
 pub use verify::{Refused, Verified, verify};
 
 use crate::{
@@ -63,7 +65,11 @@ impl Claim {
         if signature.len() != 64 {
             return Err(Malformed::Trailing);
         }
-        Ok(Self { signer: NodeId(*signer), body: Body::decode(payload)?, bytes: bytes.into() })
+        Ok(Self {
+            signer: NodeId(*signer),
+            body: Body::decode(payload)?,
+            bytes: bytes.into(),
+        })
     }
 
     /// Signs a claim as this node. The result is verified by construction.
@@ -75,9 +81,21 @@ impl Claim {
         bytes.extend_from_slice(&own.id.0);
         bytes.push(0xa0);
         push_bytes(&mut bytes, &payload);
-        let signature = trust.sign(&to_be_signed(trust.trust_domain(), body.kind(), &own.id, &payload));
+        let signature = trust.sign(&to_be_signed(
+            trust.trust_domain(),
+            body.kind(),
+            &own.id,
+            &payload,
+        ));
         push_bytes(&mut bytes, &signature);
-        Verified::own(Self { signer: own.id, body, bytes: bytes.into() }, own)
+        Verified::own(
+            Self {
+                signer: own.id,
+                body,
+                bytes: bytes.into(),
+            },
+            own,
+        )
     }
 
     /// The claim as received.
@@ -113,7 +131,10 @@ impl Claim {
 
     fn payload(&self) -> &[u8] {
         // `parse` and `sign` only build bytes of this shape.
-        self.bytes.get(PAYLOAD..).and_then(|rest| split_bytes(rest).ok()).map_or(&[], |(payload, _)| payload)
+        self.bytes
+            .get(PAYLOAD..)
+            .and_then(|rest| split_bytes(rest).ok())
+            .map_or(&[], |(payload, _)| payload)
     }
 
     fn signature(&self) -> Option<&[u8; 64]> {
@@ -161,7 +182,9 @@ fn split_bytes(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (length, rest) = match bytes {
         [n @ 0x40..=0x57, rest @ ..] => (usize::from(n & 0x1f), rest),
         [0x58, n @ 24..=255, rest @ ..] => (usize::from(*n), rest),
-        [0x59, high @ 1..=255, low, rest @ ..] => (usize::from(*high) << 8 | usize::from(*low), rest),
+        [0x59, high @ 1..=255, low, rest @ ..] => {
+            (usize::from(*high) << 8 | usize::from(*low), rest)
+        }
         _ => return Err(Malformed::Shape),
     };
     rest.split_at_checked(length).ok_or(Malformed::Truncated)

@@ -32,7 +32,10 @@ impl<T> Deref for Verified<T> {
 impl Verified<Claim> {
     /// Own claims are believed because this node made them.
     pub(super) fn own(claim: Claim, own: Certified) -> Self {
-        Self { claim, signer: Arc::new(own) }
+        Self {
+            claim,
+            signer: Arc::new(own),
+        }
     }
 }
 
@@ -86,14 +89,20 @@ impl Refused {
 ///
 /// That an accuser belongs to the accused's datacenter, or an operator to the removed node's, depends on what the receiver
 /// knows of the subject and is checked where claims are merged.
-pub fn verify(trust: &dyn Trust, claim: Claim, signer: &Arc<Certified>) -> Result<Verified<Claim>, Refused> {
+pub fn verify(
+    trust: &dyn Trust,
+    claim: Claim,
+    signer: &Arc<Certified>,
+) -> Result<Verified<Claim>, Refused> {
     if claim.signer != signer.id {
         return Err(Refused::Signer);
     }
     let may = match &claim.body {
         Body::Head(_) => signer.role == Role::Server,
         Body::Removal(_) => signer.role == Role::Operator,
-        Body::Record(_) | Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) => signer.role != Role::Operator,
+        Body::Record(_) | Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) => {
+            signer.role != Role::Operator
+        }
     };
     if !may {
         return Err(Refused::Role);
@@ -120,7 +129,21 @@ pub fn verify(trust: &dyn Trust, claim: Claim, signer: &Arc<Certified>) -> Resul
             return Err(Refused::Role);
         }
     }
-    let message = to_be_signed(trust.trust_domain(), claim.body.kind(), &claim.signer, claim.payload());
-    let fits = claim.signature().is_some_and(|signature| trust.verify(&signer.public_key, &message, signature));
-    if fits { Ok(Verified { claim, signer: Arc::clone(signer) }) } else { Err(Refused::Signature) }
+    let message = to_be_signed(
+        trust.trust_domain(),
+        claim.body.kind(),
+        &claim.signer,
+        claim.payload(),
+    );
+    let fits = claim
+        .signature()
+        .is_some_and(|signature| trust.verify(&signer.public_key, &message, signature));
+    if fits {
+        Ok(Verified {
+            claim,
+            signer: Arc::clone(signer),
+        })
+    } else {
+        Err(Refused::Signature)
+    }
 }

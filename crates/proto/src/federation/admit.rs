@@ -37,7 +37,13 @@ pub(super) struct Arrival {
 
 impl Federation {
     /// Takes a claim in, if it is news and true. Returns whether it changed anything.
-    pub(super) fn accept(&mut self, bytes: &Arc<[u8]>, leaf: Option<&Arc<[u8]>>, arrival: Arrival, now: Time) -> bool {
+    pub(super) fn accept(
+        &mut self,
+        bytes: &Arc<[u8]>,
+        leaf: Option<&Arc<[u8]>>,
+        arrival: Arrival,
+        now: Time,
+    ) -> bool {
         let claim = match Claim::parse(bytes) {
             Ok(claim) => claim,
             Err(_) => {
@@ -77,10 +83,16 @@ impl Federation {
                 return false;
             }
             // Kept only if a verified claim follows: see `forget_empty`.
-            self.catalog.insert(datacenter.clone(), Known::new(datacenter.clone()));
+            self.catalog
+                .insert(datacenter.clone(), Known::new(datacenter.clone()));
         }
         let changed = self.accept_into(&datacenter, claim, leaf, arrival, now);
-        if !own && self.catalog.get(&datacenter).is_some_and(|k| k.roster.is_empty()) {
+        if !own
+            && self
+                .catalog
+                .get(&datacenter)
+                .is_some_and(|k| k.roster.is_empty())
+        {
             self.catalog.remove(&datacenter);
         }
         changed
@@ -94,7 +106,9 @@ impl Federation {
         arrival: Arrival,
         now: Time,
     ) -> bool {
-        let Some(known) = self.catalog.get(datacenter) else { return false };
+        let Some(known) = self.catalog.get(datacenter) else {
+            return false;
+        };
         if !known.roster.would_change(&claim) {
             self.count("claims_known_already");
             return false;
@@ -144,8 +158,12 @@ impl Federation {
             Some(Arc::clone(&entry.leaf))
         });
         let Some(leaf) = own_leaf else { return false };
-        let Some(known) = self.catalog.get_mut(datacenter) else { return false };
-        let outcome = known.roster.merge(&verified, &leaf, now - arrival.age, unix);
+        let Some(known) = self.catalog.get_mut(datacenter) else {
+            return false;
+        };
+        let outcome = known
+            .roster
+            .merge(&verified, &leaf, now - arrival.age, unix);
         match outcome {
             Outcome::Conflict { .. } => self.saw_clone(datacenter, subject, now),
             Outcome::New => {}
@@ -168,8 +186,14 @@ impl Federation {
         }
         self.home.insert(verified.signer, datacenter.clone());
         self.after_merge(datacenter, subject, now);
-        let with_leaf = matches!(kind, crate::claim::Kind::Record | crate::claim::Kind::Removal);
-        let item = Item { claim: Arc::clone(verified.bytes()), leaf: with_leaf.then_some(leaf) };
+        let with_leaf = matches!(
+            kind,
+            crate::claim::Kind::Record | crate::claim::Kind::Removal
+        );
+        let item = Item {
+            claim: Arc::clone(verified.bytes()),
+            leaf: with_leaf.then_some(leaf),
+        };
         if own {
             let priority = match kind {
                 crate::claim::Kind::Accusation => Priority::Suspicion,
@@ -192,7 +216,10 @@ impl Federation {
 
     /// Everything in a bundle, record first. Returns whether anything changed.
     pub(super) fn accept_bundle(&mut self, bundle: &Bundle, arrival: Arrival, now: Time) -> bool {
-        let mut arrival = Arrival { age: bundle.age, ..arrival };
+        let mut arrival = Arrival {
+            age: bundle.age,
+            ..arrival
+        };
         if arrival.tier == Tier::Wan && self.convicts(bundle) {
             // Only what is short of a verdict may enter our own datacenter from abroad.
             arrival.age = Duration::ZERO;
@@ -214,13 +241,19 @@ impl Federation {
 
     /// Whether a bundle brings as many accusations that count as a verdict in our own datacenter needs.
     fn convicts(&self, bundle: &Bundle) -> bool {
-        let counting = bundle.claims.iter().filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
-            Ok(Body::Accusation(a)) => {
-                let floor = self.own().roster.get(&a.accused).map(|e| e.record.floor());
-                a.quorate && (a.basis == crate::claim::Basis::PortClosed || floor.is_some_and(|f| a.silent >= f))
-            }
-            _ => false,
-        });
+        let counting =
+            bundle
+                .claims
+                .iter()
+                .filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
+                    Ok(Body::Accusation(a)) => {
+                        let floor = self.own().roster.get(&a.accused).map(|e| e.record.floor());
+                        a.quorate
+                            && (a.basis == crate::claim::Basis::PortClosed
+                                || floor.is_some_and(|f| a.silent >= f))
+                    }
+                    _ => false,
+                });
         counting.count() >= crate::roster::k(self.own().roster.present())
     }
 
@@ -238,7 +271,10 @@ impl Federation {
             }
             Some(Arc::new(me))
         } else {
-            self.own().roster.get(&claim.signer).map(|e| Arc::clone(&e.certified))
+            self.own()
+                .roster
+                .get(&claim.signer)
+                .map(|e| Arc::clone(&e.certified))
         };
         let Some(signer) = signer else {
             self.drop("unknown_signer");
@@ -257,7 +293,9 @@ impl Federation {
     fn datacenter_of(&self, claim: &Claim, leaf: Option<&Arc<[u8]>>) -> Option<Label> {
         match &claim.body {
             Body::Record(record) => Some(record.location.datacenter.clone()),
-            Body::Removal(_) => leaf.and_then(|l| self.trust.certify(l).ok()).map(|c| c.datacenter),
+            Body::Removal(_) => leaf
+                .and_then(|l| self.trust.certify(l).ok())
+                .map(|c| c.datacenter),
             Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_) => {
                 self.home.get(&claim.signer).cloned()
             }
@@ -265,10 +303,21 @@ impl Federation {
     }
 
     /// The certificate that vouches for a claim's signer: the one held, or the one that came along.
-    fn signer_of(&self, datacenter: &Label, claim: &Claim, leaf: Option<&Arc<[u8]>>) -> Result<Arc<Certified>, Refusal> {
-        let held = self.catalog.get(datacenter).and_then(|k| k.roster.get(&claim.signer)).map(|e| &e.certified);
+    fn signer_of(
+        &self,
+        datacenter: &Label,
+        claim: &Claim,
+        leaf: Option<&Arc<[u8]>>,
+    ) -> Result<Arc<Certified>, Refusal> {
+        let held = self
+            .catalog
+            .get(datacenter)
+            .and_then(|k| k.roster.get(&claim.signer))
+            .map(|e| &e.certified);
         match (&claim.body, held) {
-            (Body::Record(record), Some(held)) if held.cert_hash == record.cert_hash => Ok(Arc::clone(held)),
+            (Body::Record(record), Some(held)) if held.cert_hash == record.cert_hash => {
+                Ok(Arc::clone(held))
+            }
             (Body::Record(_) | Body::Removal(_), _) => {
                 let leaf = leaf.ok_or(Refusal("no_certificate"))?;
                 self.trust.certify(leaf).map(Arc::new)
@@ -282,16 +331,23 @@ impl Federation {
         if self.budgets.len() >= 16_384 {
             self.budgets.retain(|_, b| !b.take(SIGNER_RATE.1, now));
         }
-        let bucket = self.budgets.entry(signer).or_insert_with(|| Bucket::new(SIGNER_RATE.0, SIGNER_RATE.1, now));
+        let bucket = self
+            .budgets
+            .entry(signer)
+            .or_insert_with(|| Bucket::new(SIGNER_RATE.0, SIGNER_RATE.1, now));
         bucket.take(1.0, now) && self.verifications.take(1.0, now)
     }
 
     fn address_allowed(&self, claim: &Verified<Claim>, own: bool) -> bool {
-        let Body::Record(record) = &claim.body else { return true };
+        let Body::Record(record) = &claim.body else {
+            return true;
+        };
         let within = |nets: &[ipnet::IpNet], ip| nets.iter().any(|n| n.contains(&ip));
         let lan = !own || within(&self.settings.lan_allow, record.lan.ip().to_canonical());
         let wan = !self.is_server()
-            || record.wan.is_none_or(|a| within(&self.settings.wan_allow, a.ip().to_canonical()));
+            || record
+                .wan
+                .is_none_or(|a| within(&self.settings.wan_allow, a.ip().to_canonical()));
         lan && wan
     }
 
@@ -320,20 +376,33 @@ impl Federation {
         let Some(entry) = entry else { return };
         let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
         let detail = "two records of one incarnation: two processes use one key";
-        self.event(now, EventKind::Clone, datacenter, Some((id, name)), Some(incarnation), detail.into());
+        self.event(
+            now,
+            EventKind::Clone,
+            datacenter,
+            Some((id, name)),
+            Some(incarnation),
+            detail.into(),
+        );
     }
 
     /// A roster changed: tells the pools, and whoever listens.
     pub(super) fn after_merge(&mut self, datacenter: &Label, subject: NodeId, now: Time) {
         self.changed();
-        let Some(known) = self.catalog.get_mut(datacenter) else { return };
+        let Some(known) = self.catalog.get_mut(datacenter) else {
+            return;
+        };
         let transitions = known.roster.take_transitions();
         let quiet = transitions.iter().all(|t| t.id != subject);
         for transition in &transitions {
             self.announce(datacenter, *transition, now);
         }
         self.announce_record(datacenter, subject, now);
-        for id in transitions.iter().map(|t| t.id).chain(quiet.then_some(subject)) {
+        for id in transitions
+            .iter()
+            .map(|t| t.id)
+            .chain(quiet.then_some(subject))
+        {
             self.refresh_contact(datacenter, id, now);
         }
         if !transitions.is_empty() && *datacenter == self.me.datacenter {
@@ -363,7 +432,10 @@ impl Federation {
             Status::Left | Status::Removed => None,
         };
         let record = &entry.record;
-        let charges = entry.standing().take(2).map(|c| Item { claim: Arc::clone(c.claim.bytes()), leaf: None });
+        let charges = entry.standing().take(2).map(|c| Item {
+            claim: Arc::clone(c.claim.bytes()),
+            leaf: None,
+        });
         let contact = |place, address, stream, standing, charges| Contact {
             id,
             place,
@@ -390,10 +462,15 @@ impl Federation {
             }
         } else {
             // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
-            let wan = record.wan.filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
+            let wan = record
+                .wan
+                .filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
             match wan.filter(|_| self.is_seated()) {
                 Some(address) => {
-                    let place = Place { zone: record.location.region.clone(), rack: datacenter.clone() };
+                    let place = Place {
+                        zone: record.location.region.clone(),
+                        rack: datacenter.clone(),
+                    };
                     let contact = contact(place, address, address, Standing::Alive, Vec::new());
                     self.wan.upsert(contact, now);
                     self.wan.introduced(&id);
@@ -405,9 +482,13 @@ impl Federation {
 
     /// Our seat came or went: the WAN pool fills or empties.
     pub(super) fn refresh_wan(&mut self, now: Time) {
-        let foreign = self.catalog.iter().filter(|(dc, _)| **dc != self.me.datacenter);
-        let ids: Vec<(Label, NodeId)> =
-            foreign.flat_map(|(dc, k)| k.roster.iter().map(|(id, _)| (dc.clone(), *id))).collect();
+        let foreign = self
+            .catalog
+            .iter()
+            .filter(|(dc, _)| **dc != self.me.datacenter);
+        let ids: Vec<(Label, NodeId)> = foreign
+            .flat_map(|(dc, k)| k.roster.iter().map(|(id, _)| (dc.clone(), *id)))
+            .collect();
         for (datacenter, id) in ids {
             self.refresh_contact(&datacenter, id, now);
         }
@@ -420,14 +501,21 @@ impl Federation {
         for datacenter in datacenters {
             let trust = Arc::clone(&self.trust);
             let me = self.me.id;
-            let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
-            let leaves: std::collections::BTreeMap<NodeId, Arc<[u8]>> =
-                known.roster.iter().map(|(id, e)| (*id, Arc::clone(&e.leaf))).collect();
+            let Some(known) = self.catalog.get_mut(&datacenter) else {
+                continue;
+            };
+            let leaves: std::collections::BTreeMap<NodeId, Arc<[u8]>> = known
+                .roster
+                .iter()
+                .map(|(id, e)| (*id, Arc::clone(&e.leaf)))
+                .collect();
             let holds = |c: &Certified| {
                 // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
                 c.id == me
                     || leaves.get(&c.id).is_none_or(|leaf| {
-                        trust.certify(leaf).map_or_else(|why| why.0 == "expired", |_| true)
+                        trust
+                            .certify(leaf)
+                            .map_or_else(|why| why.0 == "expired", |_| true)
                     })
             };
             let gone = known.roster.expel(now, unix, holds);
@@ -448,7 +536,9 @@ impl Federation {
 
     /// A seat that came or went, or a record that otherwise changed.
     fn announce_record(&mut self, datacenter: &Label, id: NodeId, now: Time) {
-        let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else { return };
+        let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else {
+            return;
+        };
         let new = (entry.record.seat, entry.record_claim.hash());
         let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
         let old = self.announced.insert(id, new);
@@ -456,14 +546,26 @@ impl Federation {
             (None, (false, _)) => return,
             (None | Some((false, _)), (true, _)) => (EventKind::Elected, "holds a WAN seat"),
             (Some((true, _)), (false, _)) => (EventKind::Resigned, "gave its WAN seat up"),
-            (Some((_, old)), (_, new)) if old != new => (EventKind::Updated, "published a new record"),
+            (Some((_, old)), (_, new)) if old != new => {
+                (EventKind::Updated, "published a new record")
+            }
             _ => return,
         };
-        self.event(now, kind, datacenter, Some((id, name)), Some(incarnation), detail.into());
+        self.event(
+            now,
+            kind,
+            datacenter,
+            Some((id, name)),
+            Some(incarnation),
+            detail.into(),
+        );
     }
 
     fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
-        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&transition.id));
+        let entry = self
+            .catalog
+            .get(datacenter)
+            .and_then(|k| k.roster.get(&transition.id));
         let Some(entry) = entry else { return };
         let kind = match (transition.from, transition.to) {
             (None, Status::Alive) => EventKind::Joined,
@@ -479,7 +581,14 @@ impl Federation {
             None => format!("first seen, {}", transition.to),
         };
         let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
-        self.event(now, kind, datacenter, Some((transition.id, name)), Some(incarnation), detail);
+        self.event(
+            now,
+            kind,
+            datacenter,
+            Some((transition.id, name)),
+            Some(incarnation),
+            detail,
+        );
     }
 
     pub(super) fn event(
@@ -492,6 +601,14 @@ impl Federation {
         detail: String,
     ) {
         let (member, name) = member.map_or((None, None), |(id, name)| (Some(id), Some(name)));
-        self.events.push_back(Event { at, kind, datacenter: datacenter.clone(), member, name, incarnation, detail });
+        self.events.push_back(Event {
+            at,
+            kind,
+            datacenter: datacenter.clone(),
+            member,
+            name,
+            incarnation,
+            detail,
+        });
     }
 }

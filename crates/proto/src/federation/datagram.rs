@@ -20,7 +20,12 @@ impl Federation {
     ///
     /// Call it when `from` is unknown, or when a packet did not open under the known key. The record is a claim like any
     /// other: it enters the roster, and a replayed one is only old news.
-    pub fn handle_introduction(&mut self, record: &[u8], leaf: &[u8], now: Time) -> Option<(NodeId, [u8; 32])> {
+    pub fn handle_introduction(
+        &mut self,
+        record: &[u8],
+        leaf: &[u8],
+        now: Time,
+    ) -> Option<(NodeId, [u8; 32])> {
         let Ok(claim) = Claim::parse(record) else {
             self.drop("introduction_malformed");
             return None;
@@ -39,13 +44,22 @@ impl Federation {
             self.drop("introduction_datacenter");
             return None;
         }
-        let held = self.own().roster.get(&id).map(|e| Arc::clone(e.record_claim.bytes()));
+        let held = self
+            .own()
+            .roster
+            .get(&id)
+            .map(|e| Arc::clone(e.record_claim.bytes()));
         if held.is_none_or(|bytes| *bytes != *record) {
             if !self.introductions.take(1.0, now) {
                 self.drop("introduction_budget");
                 return None;
             }
-            let arrival = Arrival { from: Some(id), tier: Tier::Lan, bulk: false, age: Duration::ZERO };
+            let arrival = Arrival {
+                from: Some(id),
+                tier: Tier::Lan,
+                bulk: false,
+                age: Duration::ZERO,
+            };
             self.accept(&record.into(), Some(&leaf.into()), arrival, now);
             self.settle(now);
         }
@@ -79,7 +93,12 @@ impl Federation {
             self.lan.introduced(&from);
         }
         match frame {
-            Frame::Ping { number, watch, digest, news } => {
+            Frame::Ping {
+                number,
+                watch,
+                digest,
+                news,
+            } => {
                 self.take_news(&news, from, tier, now);
                 self.compare_digest(tier, from, digest, now);
                 // Answered with what we know after the news: the digest shows that it arrived.
@@ -92,7 +111,12 @@ impl Federation {
                     pool.handle_ping(from, number, watch, &digests, now);
                 }
             }
-            Frame::Ack { number, spacing, digest, news } => {
+            Frame::Ack {
+                number,
+                spacing,
+                digest,
+                news,
+            } => {
                 self.take_news(&news, from, tier, now);
                 self.compare_digest(tier, from, digest, now);
                 let pool = match tier {
@@ -101,8 +125,13 @@ impl Federation {
                 };
                 pool.handle_ack(from, number, spacing, now);
             }
-            Frame::PingReq { number, target, within } if tier == Tier::Lan => {
-                self.lan.handle_ping_req(from, number, target, within, &digests, now);
+            Frame::PingReq {
+                number,
+                target,
+                within,
+            } if tier == Tier::Lan => {
+                self.lan
+                    .handle_ping_req(from, number, target, within, &digests, now);
             }
             Frame::Relayed { number, answered } if tier == Tier::Lan => {
                 self.lan.handle_relayed(from, number, answered, now);
@@ -115,7 +144,12 @@ impl Federation {
     }
 
     fn take_news(&mut self, news: &[Item], from: NodeId, tier: Tier, now: Time) {
-        let arrival = Arrival { from: Some(from), tier, bulk: false, age: Duration::ZERO };
+        let arrival = Arrival {
+            from: Some(from),
+            tier,
+            bulk: false,
+            age: Duration::ZERO,
+        };
         for item in news {
             self.accept(&item.claim, item.leaf.as_ref(), arrival, now);
         }
@@ -136,7 +170,14 @@ impl Federation {
             return;
         }
         let mut by_source: BTreeMap<Option<NodeId>, Vec<Item>> = BTreeMap::new();
-        for Fresh { item, subject, datacenter, from, tier } in fresh {
+        for Fresh {
+            item,
+            subject,
+            datacenter,
+            from,
+            tier,
+        } in fresh
+        {
             if datacenter == self.me.datacenter {
                 self.tell_abroad(&item, subject, now);
                 by_source.entry(from).or_default().push(item);

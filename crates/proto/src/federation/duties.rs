@@ -63,10 +63,18 @@ impl Duties {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline { at: self.beat, why: "beat" }
+        Deadline {
+            at: self.beat,
+            why: "beat",
+        }
     }
 
-    pub(super) fn set_wan_seeds(&mut self, seeds: Vec<SocketAddr>, own: Option<SocketAddr>, now: Time) {
+    pub(super) fn set_wan_seeds(
+        &mut self,
+        seeds: Vec<SocketAddr>,
+        own: Option<SocketAddr>,
+        now: Time,
+    ) {
         self.wan_seeds = seeds.into_iter().filter(|a| Some(*a) != own).collect();
         for seed in &self.wan_seeds {
             self.wan_next.insert(*seed, now);
@@ -116,14 +124,21 @@ impl Federation {
     }
 
     fn elect(&mut self, now: Time) {
-        let ready = self.joining.joined().is_some_and(|at| now.since(at) >= SETTLE);
+        let ready = self
+            .joining
+            .joined()
+            .is_some_and(|at| now.since(at) >= SETTLE);
         if !ready || !self.is_server() || self.left {
             return;
         }
         let datacenter = self.me.datacenter.clone();
-        let Some(known) = self.catalog.get(&datacenter) else { return };
+        let Some(known) = self.catalog.get(&datacenter) else {
+            return;
+        };
         // A key seen twice is barred; our own entry does not know, so we do.
-        let barred = self.cloned.is_some_and(|at| now.since(at) < crate::election::CLONE_BAR);
+        let barred = self
+            .cloned
+            .is_some_and(|at| now.since(at) < crate::election::CLONE_BAR);
         match self.election.decide(self.me.id, &known.roster, now) {
             Decision::Sit if !barred && !self.record.seat => self.set_seat(true, now),
             Decision::Resign if self.record.seat => self.set_seat(false, now),
@@ -142,7 +157,9 @@ impl Federation {
         if lost == 0 || self.rng.random_range(0..living) >= lost {
             return;
         }
-        let member = (self.rng.random_range(0..lost) >= seeds.len()).then(|| self.random_lost()).flatten();
+        let member = (self.rng.random_range(0..lost) >= seeds.len())
+            .then(|| self.random_lost())
+            .flatten();
         match member {
             Some((id, address)) => self.introduce_to(Some(id), address, now),
             None => {
@@ -160,9 +177,20 @@ impl Federation {
         if !self.is_server() || self.joining.joined().is_none() {
             return;
         }
-        let seats: Vec<NodeId> = self.own_seats().into_iter().filter(|id| *id != self.me.id).collect();
+        let seats: Vec<NodeId> = self
+            .own_seats()
+            .into_iter()
+            .filter(|id| *id != self.me.id)
+            .collect();
         if let Some(seat) = seats.choose(&mut self.rng).copied() {
-            self.ask(Tier::Lan, Some(seat), None, &Ask::Heads, PATIENCE, Purpose::Heads);
+            self.ask(
+                Tier::Lan,
+                Some(seat),
+                None,
+                &Ask::Heads,
+                PATIENCE,
+                Purpose::Heads,
+            );
         }
     }
 
@@ -185,17 +213,34 @@ impl Federation {
             return;
         }
         let peers: BTreeSet<SocketAddr> = self.wan.peers().map(|p| p.contact.address).collect();
-        let own: BTreeSet<SocketAddr> = self.own().roster.iter().filter_map(|(_, e)| e.record.wan).collect();
-        let all: Vec<SocketAddr> = self.duties.wan_seeds.iter().chain(&self.memory.wan_peers).copied().collect();
+        let own: BTreeSet<SocketAddr> = self
+            .own()
+            .roster
+            .iter()
+            .filter_map(|(_, e)| e.record.wan)
+            .collect();
+        let all: Vec<SocketAddr> = self
+            .duties
+            .wan_seeds
+            .iter()
+            .chain(&self.memory.wan_peers)
+            .copied()
+            .collect();
         let mut dialled = 0;
         for address in all {
-            let due = self.duties.wan_next.get(&address).is_none_or(|at| *at <= now);
+            let due = self
+                .duties
+                .wan_next
+                .get(&address)
+                .is_none_or(|at| *at <= now);
             if !due || peers.contains(&address) || own.contains(&address) || dialled >= 4 {
                 continue;
             }
             dialled += 1;
             let wait = self.rng.random_range(WAN_RETRY.0..WAN_RETRY.1);
-            self.duties.wan_next.insert(address, now + Duration::from_millis(wait));
+            self.duties
+                .wan_next
+                .insert(address, now + Duration::from_millis(wait));
             self.ask_seats(Tier::Wan, None, Some(address), now);
         }
     }
@@ -212,7 +257,14 @@ impl Federation {
             }
         }
         for (datacenter, is) in changes {
-            self.event(now, EventKind::Reachability, &datacenter, None, None, format!("{datacenter} is {is}"));
+            self.event(
+                now,
+                EventKind::Reachability,
+                &datacenter,
+                None,
+                None,
+                format!("{datacenter} is {is}"),
+            );
         }
     }
 
@@ -220,7 +272,9 @@ impl Federation {
         let unix = self.trust.unix_time();
         let datacenters: Vec<Label> = self.catalog.keys().cloned().collect();
         for datacenter in datacenters {
-            let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
+            let Some(known) = self.catalog.get_mut(&datacenter) else {
+                continue;
+            };
             let gone = known.roster.reap(now, unix);
             for (id, name) in gone {
                 if id == self.me.id {
@@ -230,7 +284,14 @@ impl Federation {
                 }
                 self.budgets.remove(&id);
                 self.barred.remove(&id);
-                self.event(now, EventKind::Reaped, &datacenter, Some((id, name)), None, "forgotten".into());
+                self.event(
+                    now,
+                    EventKind::Reaped,
+                    &datacenter,
+                    Some((id, name)),
+                    None,
+                    "forgotten".into(),
+                );
                 self.refresh_contact(&datacenter, id, now);
                 self.changed();
             }
@@ -281,12 +342,21 @@ impl Federation {
             .map(|(domain, _)| domain)
             .collect();
         let datacenter = self.me.datacenter.clone();
-        let new: Vec<_> = degraded.difference(&self.duties.degraded).cloned().collect();
+        let new: Vec<_> = degraded
+            .difference(&self.duties.degraded)
+            .cloned()
+            .collect();
         self.duties.degraded = degraded;
         for (zone, rack) in new {
             let (kind, what) = match rack {
-                Some(rack) => (EventKind::RackDegraded, format!("half of rack {zone}/{rack} does not answer")),
-                None => (EventKind::ZoneDegraded, format!("half of zone {zone} does not answer")),
+                Some(rack) => (
+                    EventKind::RackDegraded,
+                    format!("half of rack {zone}/{rack} does not answer"),
+                ),
+                None => (
+                    EventKind::ZoneDegraded,
+                    format!("half of zone {zone} does not answer"),
+                ),
             };
             self.event(now, kind, &datacenter, None, None, what);
         }

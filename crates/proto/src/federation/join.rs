@@ -51,8 +51,17 @@ impl Joining {
     pub(super) fn deadline(&self) -> Deadline {
         let at = match (self.started, self.joined) {
             (Some(started), None) => {
-                let next = if self.answered.is_empty() { ALONE } else { ENOUGH };
-                self.later.values().copied().min().unwrap_or(Time::NEVER).min(started + next)
+                let next = if self.answered.is_empty() {
+                    ALONE
+                } else {
+                    ENOUGH
+                };
+                self.later
+                    .values()
+                    .copied()
+                    .min()
+                    .unwrap_or(Time::NEVER)
+                    .min(started + next)
             }
             _ => self.later.values().copied().min().unwrap_or(Time::NEVER),
         };
@@ -67,8 +76,13 @@ impl Federation {
         let mut lan: Vec<SocketAddr> = lan.into_iter().filter(|a| *a != own).collect();
         lan.dedup();
         self.duties.set_wan_seeds(wan, self.settings.wan, now);
-        let remembered: Vec<SocketAddr> =
-            self.memory.lan_peers.iter().copied().filter(|a| *a != own && !lan.contains(a)).collect();
+        let remembered: Vec<SocketAddr> = self
+            .memory
+            .lan_peers
+            .iter()
+            .copied()
+            .filter(|a| *a != own && !lan.contains(a))
+            .collect();
         let dialled: Vec<SocketAddr> = lan.iter().chain(&remembered).copied().take(SEEDS).collect();
         self.joining.lan_seeds = lan.into_iter().chain(remembered).collect();
         if self.joining.joined.is_none() {
@@ -90,8 +104,18 @@ impl Federation {
     }
 
     pub(super) fn pull(&mut self, address: SocketAddr, after: Option<NodeId>) {
-        let ask = Ask::Pull { datacenter: self.me.datacenter.clone(), after };
-        if self.ask(Tier::Lan, None, Some(address), &ask, PATIENCE, Purpose::Pull { address }) {
+        let ask = Ask::Pull {
+            datacenter: self.me.datacenter.clone(),
+            after,
+        };
+        if self.ask(
+            Tier::Lan,
+            None,
+            Some(address),
+            &ask,
+            PATIENCE,
+            Purpose::Pull { address },
+        ) {
             self.joining.asked.insert(address);
         }
     }
@@ -99,14 +123,18 @@ impl Federation {
     pub(super) fn pull_failed(&mut self, address: SocketAddr, now: Time) {
         self.joining.asked.remove(&address);
         if self.joining.joined.is_none() {
-            self.joining.later.insert(address, now + Duration::from_millis(300));
+            self.joining
+                .later
+                .insert(address, now + Duration::from_millis(300));
         }
     }
 
     /// A busy seed named others: ask some of them, and come back later.
     pub(super) fn pull_referred(&mut self, address: SocketAddr, after: Duration, now: Time) {
         self.joining.asked.remove(&address);
-        self.joining.later.insert(address, now + after.min(Duration::from_secs(10)));
+        self.joining
+            .later
+            .insert(address, now + after.min(Duration::from_secs(10)));
         let asked = &self.joining.asked;
         let others: Vec<SocketAddr> = self
             .lan
@@ -125,7 +153,10 @@ impl Federation {
         self.joining.asked.remove(&address);
         self.joining.later.remove(&address);
         self.joining.answered.insert(address);
-        let waited = self.joining.started.is_none_or(|at| now.since(at) >= ENOUGH);
+        let waited = self
+            .joining
+            .started
+            .is_none_or(|at| now.since(at) >= ENOUGH);
         if self.joining.joined.is_none() && (waited || self.joining.asked.is_empty()) {
             self.announce_self(now);
         } else if self.joining.joined.is_some() {
@@ -134,8 +165,13 @@ impl Federation {
     }
 
     pub(super) fn tick_join(&mut self, now: Time) {
-        let due: Vec<SocketAddr> =
-            self.joining.later.iter().filter(|(_, at)| **at <= now).map(|(a, _)| *a).collect();
+        let due: Vec<SocketAddr> = self
+            .joining
+            .later
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(a, _)| *a)
+            .collect();
         for address in due {
             self.joining.later.remove(&address);
             if self.joining.answered.is_empty() {
@@ -188,6 +224,11 @@ impl Federation {
 
     /// Seeds at whose address nobody lives that we know of.
     pub(super) fn lost_seeds(&self) -> Vec<SocketAddr> {
-        self.joining.lan_seeds.iter().copied().filter(|a| !self.is_living_stream(*a)).collect()
+        self.joining
+            .lan_seeds
+            .iter()
+            .copied()
+            .filter(|a| !self.is_living_stream(*a))
+            .collect()
     }
 }

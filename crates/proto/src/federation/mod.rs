@@ -19,8 +19,8 @@ mod types;
 mod wan;
 
 pub use types::{
-    Count, Introduction, MAX_MESSAGE, Memory, Path, Peer, ProbeId, Request, RequestError, RequestId, Settings, Tier,
-    Transmit,
+    Count, Introduction, MAX_MESSAGE, Memory, Path, Peer, ProbeId, Request, RequestError,
+    RequestId, Settings, Tier, Transmit,
 };
 
 use crate::{
@@ -179,20 +179,44 @@ impl Federation {
             return Err(SettingsError::ProbeInterval);
         }
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
-        let incarnation = Incarnation { boot: settings.memory.boot + 1, seq: 0 };
-        let record = Arc::new(own::first_record(&settings, &me, trust.lan_public_key(), incarnation));
+        let incarnation = Incarnation {
+            boot: settings.memory.boot + 1,
+            seq: 0,
+        };
+        let record = Arc::new(own::first_record(
+            &settings,
+            &me,
+            trust.lan_public_key(),
+            incarnation,
+        ));
         let record_claim = Claim::sign(&*trust, crate::claim::Body::Record(Arc::clone(&record)));
         if record_claim.bytes().len() > MAX_RECORD {
             return Err(SettingsError::RecordSize(record_claim.bytes().len()));
         }
-        let place = Place { zone: me.zone.clone(), rack: me.rack.clone() };
-        let wan_place = Place { zone: settings.region.clone(), rack: me.datacenter.clone() };
+        let place = Place {
+            zone: me.zone.clone(),
+            rack: me.rack.clone(),
+        };
+        let wan_place = Place {
+            zone: settings.region.clone(),
+            rack: me.datacenter.clone(),
+        };
         let ring = position(&me.serial);
         let mut pool_rng = || ChaCha12Rng::from_seed(rng.random());
-        let lan = Pool::new(me.id, place, ring, Profile::lan(settings.probe_interval), pool_rng(), now);
+        let lan = Pool::new(
+            me.id,
+            place,
+            ring,
+            Profile::lan(settings.probe_interval),
+            pool_rng(),
+            now,
+        );
         let wan = Pool::new(me.id, wan_place, ring, Profile::wan(), pool_rng(), now);
         let duties = Duties::new(&mut rng, now);
-        let memory = Memory { boot: incarnation.boot, ..settings.memory.clone() };
+        let memory = Memory {
+            boot: incarnation.boot,
+            ..settings.memory.clone()
+        };
         let mut federation = Self {
             blank: settings.memory.boot == 0,
             catalog: BTreeMap::from([(me.datacenter.clone(), Known::new(me.datacenter.clone()))]),
@@ -389,9 +413,22 @@ impl Federation {
             Action::Send { to, frame, route } => self.transmit(tier, to, &frame, route, now),
             Action::Stream { to, within } => {
                 let news = self.held_against(&to);
-                self.ask(tier, Some(to), None, &Ask::Probe { news }, within, Purpose::Probe { tier, to });
+                self.ask(
+                    tier,
+                    Some(to),
+                    None,
+                    &Ask::Probe { news },
+                    within,
+                    Purpose::Probe { tier, to },
+                );
             }
-            Action::Accuse { accused, incarnation, silent, closed, quorate } => {
+            Action::Accuse {
+                accused,
+                incarnation,
+                silent,
+                closed,
+                quorate,
+            } => {
                 self.accuse(accused, incarnation, silent, closed, quorate, now);
             }
             Action::Link { to: _, up } => {
@@ -415,10 +452,19 @@ impl Federation {
             Route::FreshStream(probe) => (contact.stream, Path::Fresh(probe)),
         };
         // Only what makes contact carries the introduction; news and relayed answers go without.
-        let introduction = introduction.filter(|_| matches!(frame, Frame::Ping { .. } | Frame::Ack { .. }));
+        let introduction =
+            introduction.filter(|_| matches!(frame, Frame::Ping { .. } | Frame::Ack { .. }));
         let key = contact.key;
         self.count(frame.name());
-        self.transmits.push_back(Transmit { tier, to, address, key, introduction, path, payload: frame.encode() });
+        self.transmits.push_back(Transmit {
+            tier,
+            to,
+            address,
+            key,
+            introduction,
+            path,
+            payload: frame.encode(),
+        });
         if tier == Tier::Wan && matches!(frame, Frame::Ping { .. }) {
             self.send_heads(to, now);
         }
@@ -426,7 +472,10 @@ impl Federation {
 
     /// Own record and leaf, for peers that may not know us.
     fn introduction(&self) -> Introduction {
-        Introduction { record: Arc::clone(self.record_claim.bytes()), leaf: Arc::clone(&self.leaf) }
+        Introduction {
+            record: Arc::clone(self.record_claim.bytes()),
+            leaf: Arc::clone(&self.leaf),
+        }
     }
 
     /// Makes a request, if there is room for one more.
@@ -440,7 +489,9 @@ impl Federation {
         purpose: Purpose,
     ) -> bool {
         let known = to.and_then(|id| self.stream_address(tier, &id));
-        let Some(address) = address.or(known) else { return false };
+        let Some(address) = address.or(known) else {
+            return false;
+        };
         if self.requests.len() >= MAX_REQUESTS {
             self.drop("request_table");
             return false;
@@ -448,7 +499,14 @@ impl Federation {
         self.next_request += 1;
         let id = RequestId(self.next_request);
         self.requests.insert(id, purpose);
-        self.asks.push_back(Request { id, tier, to, address, body: ask.encode(), timeout });
+        self.asks.push_back(Request {
+            id,
+            tier,
+            to,
+            address,
+            body: ask.encode(),
+            timeout,
+        });
         true
     }
 

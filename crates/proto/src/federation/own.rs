@@ -15,7 +15,12 @@ use std::{sync::Arc, time::Duration};
 /// A second process with our key is answered at most this often.
 const CLONE_ANSWER: Duration = Duration::from_secs(60);
 
-pub(super) fn first_record(settings: &Settings, me: &Certified, lan_key: [u8; 32], incarnation: Incarnation) -> Record {
+pub(super) fn first_record(
+    settings: &Settings,
+    me: &Certified,
+    lan_key: [u8; 32],
+    incarnation: Incarnation,
+) -> Record {
     Record {
         incarnation,
         name: me.name.clone(),
@@ -35,7 +40,10 @@ pub(super) fn first_record(settings: &Settings, me: &Certified, lan_key: [u8; 32
         health: 0,
         seat: false,
         seats: settings.seats,
-        versions: Versions { min: VERSION, max: VERSION },
+        versions: Versions {
+            min: VERSION,
+            max: VERSION,
+        },
         software: settings.version.clone(),
         tags: settings.tags.clone(),
     }
@@ -48,7 +56,12 @@ impl Federation {
             return;
         }
         self.incarnation.seq += 1;
-        let claim = Claim::sign(&*self.trust, Body::Leave(Leave { incarnation: self.incarnation }));
+        let claim = Claim::sign(
+            &*self.trust,
+            Body::Leave(Leave {
+                incarnation: self.incarnation,
+            }),
+        );
         self.publish_own(&claim, now);
         self.settle(now);
         self.left = true;
@@ -94,7 +107,11 @@ impl Federation {
         record.seat = seat;
         self.record = Arc::new(record);
         self.republish(now);
-        self.count(if seat { "seats_taken" } else { "seats_resigned" });
+        self.count(if seat {
+            "seats_taken"
+        } else {
+            "seats_resigned"
+        });
         self.refresh_wan(now);
     }
 
@@ -123,8 +140,12 @@ impl Federation {
 
     fn spread_own(&mut self, claim: &Verified<Claim>) {
         let leaf = matches!(claim.body, Body::Record(_)).then(|| Arc::clone(&self.leaf));
-        let item = Item { claim: Arc::clone(claim.bytes()), leaf };
-        self.lan.enqueue(&item, claim.subject(), claim.signer, Priority::Own);
+        let item = Item {
+            claim: Arc::clone(claim.bytes()),
+            leaf,
+        };
+        self.lan
+            .enqueue(&item, claim.subject(), claim.signer, Priority::Own);
         self.fresh.push(Fresh {
             item,
             subject: claim.subject(),
@@ -141,7 +162,10 @@ impl Federation {
         }
         self.incarnation = self.incarnation.max(above);
         self.incarnation.seq += 1;
-        let alive = Alive { incarnation: self.incarnation, record: self.record_claim.hash() };
+        let alive = Alive {
+            incarnation: self.incarnation,
+            record: self.record_claim.hash(),
+        };
         let claim = Claim::sign(&*self.trust, Body::Alive(alive));
         self.alive_claim = Some(claim.clone());
         self.lan.health.failed(1);
@@ -163,32 +187,60 @@ impl Federation {
         if self.left {
             return;
         }
-        let Some(entry) = self.own().roster.get(&accused) else { return };
+        let Some(entry) = self.own().roster.get(&accused) else {
+            return;
+        };
         // Between the probe and now it may have refuted, left, or been found dead.
-        if entry.incarnation() != incarnation || matches!(entry.status, Status::Dead | Status::Left | Status::Removed) {
+        if entry.incarnation() != incarnation
+            || matches!(entry.status, Status::Dead | Status::Left | Status::Removed)
+        {
             return;
         }
         let silent = Duration::from_millis(u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
-        let basis = if closed { Basis::PortClosed } else { Basis::Timeout };
-        let accusation = Accusation { accused, incarnation, silent, basis, quorate };
+        let basis = if closed {
+            Basis::PortClosed
+        } else {
+            Basis::Timeout
+        };
+        let accusation = Accusation {
+            accused,
+            incarnation,
+            silent,
+            basis,
+            quorate,
+        };
         let claim = Claim::sign(&*self.trust, Body::Accusation(accusation));
         self.count("accusations_signed");
         let unix = self.trust.unix_time();
         let (leaf, datacenter) = (Arc::clone(&self.leaf), self.me.datacenter.clone());
-        let Some(known) = self.catalog.get_mut(&datacenter) else { return };
+        let Some(known) = self.catalog.get_mut(&datacenter) else {
+            return;
+        };
         if known.roster.merge(&claim, &leaf, now, unix).is_news() {
             self.after_merge(&datacenter, accused, now);
-            let item = Item { claim: Arc::clone(claim.bytes()), leaf: None };
-            self.lan.enqueue(&item, accused, self.me.id, Priority::Suspicion);
+            let item = Item {
+                claim: Arc::clone(claim.bytes()),
+                leaf: None,
+            };
+            self.lan
+                .enqueue(&item, accused, self.me.id, Priority::Suspicion);
             // The accused hears it first of all.
             self.lan.push_to(accused, std::slice::from_ref(&item));
-            self.fresh.push(Fresh { item, subject: accused, datacenter, from: None, tier: Tier::Lan });
+            self.fresh.push(Fresh {
+                item,
+                subject: accused,
+                datacenter,
+                from: None,
+                tier: Tier::Lan,
+            });
         }
     }
 
     /// Something about ourselves came in. Own claims above our incarnation are our past, or a second process.
     pub(super) fn handle_about_me(&mut self, claim: &Claim, now: Time) {
-        let Some(theirs) = claim.incarnation() else { return };
+        let Some(theirs) = claim.incarnation() else {
+            return;
+        };
         match &claim.body {
             Body::Accusation(_) => {
                 if theirs == self.incarnation && self.believes(claim, now) {
@@ -204,13 +256,17 @@ impl Federation {
                     Body::Alive(_) | Body::Leave(_) => !same,
                     Body::Accusation(_) | Body::Head(_) | Body::Removal(_) => false,
                 };
-                if theirs < self.incarnation || !foreign || self.left || !self.believes(claim, now) {
+                if theirs < self.incarnation || !foreign || self.left || !self.believes(claim, now)
+                {
                     return;
                 }
                 if self.blank && theirs > self.incarnation {
                     self.blank = false;
                     self.count("past_adopted");
-                    self.incarnation = Incarnation { boot: theirs.boot + 1, seq: 0 };
+                    self.incarnation = Incarnation {
+                        boot: theirs.boot + 1,
+                        seq: 0,
+                    };
                     self.sign_record(now);
                     self.remember_boot();
                     let record = self.record_claim.clone();
@@ -237,7 +293,10 @@ impl Federation {
             Some(theirs),
             "another process uses this node's key; neither is shut down, both are barred from seats".into(),
         );
-        if self.last_answer_to_clone.is_some_and(|at| now.since(at) < CLONE_ANSWER) {
+        if self
+            .last_answer_to_clone
+            .is_some_and(|at| now.since(at) < CLONE_ANSWER)
+        {
             return;
         }
         self.last_answer_to_clone = Some(now);
@@ -272,6 +331,12 @@ impl Federation {
     pub(super) fn held_against(&self, id: &NodeId) -> Vec<Item> {
         let entry = self.own().roster.get(id);
         let standing = entry.into_iter().flat_map(|e| e.standing());
-        standing.take(2).map(|c| Item { claim: Arc::clone(c.claim.bytes()), leaf: None }).collect()
+        standing
+            .take(2)
+            .map(|c| Item {
+                claim: Arc::clone(c.claim.bytes()),
+                leaf: None,
+            })
+            .collect()
     }
 }

@@ -21,8 +21,11 @@ impl Federation {
         {
             return Arc::clone(view);
         }
-        let datacenters: BTreeMap<Label, Datacenter> =
-            self.catalog.iter().map(|(dc, known)| (dc.clone(), self.show_datacenter(dc, known, now))).collect();
+        let datacenters: BTreeMap<Label, Datacenter> = self
+            .catalog
+            .iter()
+            .map(|(dc, known)| (dc.clone(), self.show_datacenter(dc, known, now)))
+            .collect();
         let view = Arc::new(View {
             at: now,
             viewer: self.me.id,
@@ -40,19 +43,32 @@ impl Federation {
 
     fn show_datacenter(&self, name: &Label, known: &Known, now: Time) -> Datacenter {
         let own = *name == self.me.datacenter;
-        let shown = known.roster.iter().filter(|(id, _)| !self.barred.contains(id));
+        let shown = known
+            .roster
+            .iter()
+            .filter(|(id, _)| !self.barred.contains(id));
         let mut members: Vec<Member> = shown.map(|(id, e)| self.show_member(id, e, now)).collect();
         members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         let mut regions = BTreeMap::<&Label, usize>::new();
         for member in &members {
             *regions.entry(&member.region).or_default() += 1;
         }
-        let region = regions.into_iter().max_by_key(|(region, n)| (*n, std::cmp::Reverse(*region)));
+        let region = regions
+            .into_iter()
+            .max_by_key(|(region, n)| (*n, std::cmp::Reverse(*region)));
         Datacenter {
             name: name.clone(),
             region: region.map(|(region, _)| region.clone()),
-            reachability: if own { Reachability::Local } else { known.reachability(now) },
-            age_ms: if own { 0 } else { known.age(now).map_or(u64::MAX, millis) },
+            reachability: if own {
+                Reachability::Local
+            } else {
+                known.reachability(now)
+            },
+            age_ms: if own {
+                0
+            } else {
+                known.age(now).map_or(u64::MAX, millis)
+            },
             attested: known.attested(now),
             digest: format!("{:016x}", known.roster.digests().current()),
             seats: u8::try_from(crate::election::seats(&known.roster)).unwrap_or(7),
@@ -63,9 +79,13 @@ impl Federation {
     fn show_member(&self, id: &NodeId, entry: &Entry, now: Time) -> Member {
         let record = &entry.record;
         let rtt = self.lan.rtt(id).or_else(|| self.wan_pool().rtt(id));
-        let own_clone = *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
+        let own_clone =
+            *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
         // A seat counts while its holder is there.
-        let here = matches!(entry.status, Status::Alive | Status::Suspect | Status::Unreachable);
+        let here = matches!(
+            entry.status,
+            Status::Alive | Status::Suspect | Status::Unreachable
+        );
         let elected = record.seat && here;
         Member {
             id: *id,
@@ -115,9 +135,15 @@ impl Federation {
             .collect();
         let counting = accusations.iter().filter(|a| a.counts).count();
         let name = &entry.record.name;
-        let needs = format!("{} distinct accusers out of {} racks", rule.accusers, rule.racks);
+        let needs = format!(
+            "{} distinct accusers out of {} racks",
+            rule.accusers, rule.racks
+        );
         let summary = match entry.status {
-            Status::Alive => format!("{name} is alive: nothing stands against incarnation {}", entry.incarnation()),
+            Status::Alive => format!(
+                "{name} is alive: nothing stands against incarnation {}",
+                entry.incarnation()
+            ),
             Status::Suspect => format!(
                 "{name} is suspect: {} accused it and it has not refuted yet; a verdict needs {needs}",
                 accusations.len()
@@ -128,8 +154,13 @@ impl Federation {
                 floor.as_millis(),
                 accusations.len()
             ),
-            Status::Dead => format!("{name} is dead: {counting} accusations count; the verdict needed {needs}"),
-            Status::Left => format!("{name} left: it signed its goodbye at incarnation {}", entry.incarnation()),
+            Status::Dead => {
+                format!("{name} is dead: {counting} accusations count; the verdict needed {needs}")
+            }
+            Status::Left => format!(
+                "{name} left: it signed its goodbye at incarnation {}",
+                entry.incarnation()
+            ),
             Status::Removed => format!("{name} was removed by an operator"),
         };
         Some(Evidence {
@@ -148,14 +179,30 @@ impl Federation {
     pub fn counts(&self) -> Vec<Count> {
         let mut counts = Vec::new();
         let mut add = |name, help, counter, labels: Vec<(&'static str, String)>, value: f64| {
-            counts.push(Count { name, help, counter, labels, value });
+            counts.push(Count {
+                name,
+                help,
+                counter,
+                labels,
+                value,
+            });
         };
         let tally = |what: &str| self.tally.get(what).copied().unwrap_or(0) as f64;
         for reason in DROPS {
             let value = self.drops.get(reason).copied().unwrap_or(0) as f64;
-            add("dropped", "input dropped by the protocol, by reason", true, vec![("reason", (*reason).into())], value);
+            add(
+                "dropped",
+                "input dropped by the protocol, by reason",
+                true,
+                vec![("reason", (*reason).into())],
+                value,
+            );
         }
-        for (reason, value) in self.drops.iter().filter(|(reason, _)| !DROPS.contains(reason)) {
+        for (reason, value) in self
+            .drops
+            .iter()
+            .filter(|(reason, _)| !DROPS.contains(reason))
+        {
             add(
                 "dropped",
                 "input dropped by the protocol, by reason",
@@ -168,33 +215,119 @@ impl Federation {
             add(what, help, true, Vec::new(), tally(what));
         }
         for frame in ["ping", "ack", "ping_req", "relayed", "news", "heads"] {
-            add("frames_sent", "frames sent, by kind", true, vec![("kind", frame.into())], tally(frame));
+            add(
+                "frames_sent",
+                "frames sent, by kind",
+                true,
+                vec![("kind", frame.into())],
+                tally(frame),
+            );
         }
         for (pool, name) in [(&self.lan, "lan"), (&self.wan, "wan")] {
             let label = || vec![("pool", name.to_owned())];
-            add("probes", "probes begun", true, label(), pool.tally.probes as f64);
-            add("probe_misses", "first pings without an answer in time", true, label(), pool.tally.misses as f64);
-            add("probe_failures", "probes in which everything failed", true, label(), pool.tally.failures as f64);
-            add("late", "times that the own loop was found late", true, label(), pool.tally.late as f64);
-            add("pushes", "datagrams of news pushed on first receipt", true, label(), pool.tally.pushes as f64);
-            add("local_health_score", "Lifeguard's score, 0 = healthy", false, label(), f64::from(pool.health.score()));
-            add("pool_peers", "peers in the pool", false, label(), pool.peers().count() as f64);
+            add(
+                "probes",
+                "probes begun",
+                true,
+                label(),
+                pool.tally.probes as f64,
+            );
+            add(
+                "probe_misses",
+                "first pings without an answer in time",
+                true,
+                label(),
+                pool.tally.misses as f64,
+            );
+            add(
+                "probe_failures",
+                "probes in which everything failed",
+                true,
+                label(),
+                pool.tally.failures as f64,
+            );
+            add(
+                "late",
+                "times that the own loop was found late",
+                true,
+                label(),
+                pool.tally.late as f64,
+            );
+            add(
+                "pushes",
+                "datagrams of news pushed on first receipt",
+                true,
+                label(),
+                pool.tally.pushes as f64,
+            );
+            add(
+                "local_health_score",
+                "Lifeguard's score, 0 = healthy",
+                false,
+                label(),
+                f64::from(pool.health.score()),
+            );
+            add(
+                "pool_peers",
+                "peers in the pool",
+                false,
+                label(),
+                pool.peers().count() as f64,
+            );
         }
         let tables = [
             ("requests", self.requests.len(), super::MAX_REQUESTS),
             ("transmits", self.transmits.len(), super::MAX_WAITING),
             ("signer_budgets", self.budgets.len(), 16_384),
-            ("datacenters", self.catalog.len(), crate::catalog::MAX_DATACENTERS),
-            ("members", self.home.len(), crate::catalog::MAX_DATACENTERS * crate::roster::MAX_MEMBERS),
+            (
+                "datacenters",
+                self.catalog.len(),
+                crate::catalog::MAX_DATACENTERS,
+            ),
+            (
+                "members",
+                self.home.len(),
+                crate::catalog::MAX_DATACENTERS * crate::roster::MAX_MEMBERS,
+            ),
         ];
         for (table, size, limit) in tables {
-            add("table_entries", "entries in a bounded table", false, vec![("table", table.into())], size as f64);
-            add("table_limit", "limit of a bounded table", false, vec![("table", table.into())], limit as f64);
+            add(
+                "table_entries",
+                "entries in a bounded table",
+                false,
+                vec![("table", table.into())],
+                size as f64,
+            );
+            add(
+                "table_limit",
+                "limit of a bounded table",
+                false,
+                vec![("table", table.into())],
+                limit as f64,
+            );
         }
         let full: u64 = self.catalog.values().map(|k| k.roster.dropped).sum();
-        add("tombstones_dropped", "tombstones dropped early because a table was full", true, Vec::new(), full as f64);
-        add("seated", "whether this node holds a WAN seat", false, Vec::new(), f64::from(u8::from(self.is_seated())));
-        add("is_server", "whether this node may be elected", false, Vec::new(), f64::from(u8::from(self.me.role == Role::Server)));
+        add(
+            "tombstones_dropped",
+            "tombstones dropped early because a table was full",
+            true,
+            Vec::new(),
+            full as f64,
+        );
+        add(
+            "seated",
+            "whether this node holds a WAN seat",
+            false,
+            Vec::new(),
+            f64::from(u8::from(self.is_seated())),
+        );
+        add(
+            "is_server",
+            "whether this node may be elected",
+            false,
+            Vec::new(),
+            f64::from(u8::from(self.me.role == Role::Server)),
+        );
         counts
     }
 }
@@ -244,17 +377,35 @@ const DROPS: &[&str] = &[
 /// Plain counters, with their help.
 const TALLIES: &[(&str, &str)] = &[
     ("accusations_signed", "accusations this node signed"),
-    ("accused", "accusations against this node at its incarnation"),
-    ("authorities_learnt", "datacenter authorities learnt from peers"),
+    (
+        "accused",
+        "accusations against this node at its incarnation",
+    ),
+    (
+        "authorities_learnt",
+        "datacenter authorities learnt from peers",
+    ),
     ("claims_known_already", "claims that brought nothing new"),
     ("claims_verified", "signatures of claims verified"),
-    ("clones_seen", "times that two processes with one key were seen"),
+    (
+        "clones_seen",
+        "times that two processes with one key were seen",
+    ),
     ("heads_verified", "roster heads verified"),
-    ("healing_contacts", "contacts made to lost members and seeds"),
-    ("joins_referred", "joiners sent to others because this node was busy"),
+    (
+        "healing_contacts",
+        "contacts made to lost members and seeds",
+    ),
+    (
+        "joins_referred",
+        "joiners sent to others because this node was busy",
+    ),
     ("links_down", "WAN links that went down"),
     ("links_up", "WAN links that came back"),
-    ("past_adopted", "times that an own past was learnt from peers"),
+    (
+        "past_adopted",
+        "times that an own past was learnt from peers",
+    ),
     ("reconciliations", "roster comparisons begun"),
     ("refutations", "refutations this node signed"),
     ("requests_failed", "requests without an answer"),

@@ -23,20 +23,42 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// What a request under way is for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    Probe { tier: Tier, to: NodeId },
-    Pull { address: SocketAddr },
-    Introduce { address: SocketAddr },
-    Compare { tier: Tier, to: NodeId, datacenter: Label },
-    Exchange { tier: Tier, to: NodeId, datacenter: Label, changed: bool, more: bool },
+    Probe {
+        tier: Tier,
+        to: NodeId,
+    },
+    Pull {
+        address: SocketAddr,
+    },
+    Introduce {
+        address: SocketAddr,
+    },
+    Compare {
+        tier: Tier,
+        to: NodeId,
+        datacenter: Label,
+    },
+    Exchange {
+        tier: Tier,
+        to: NodeId,
+        datacenter: Label,
+        changed: bool,
+        more: bool,
+    },
     Heads,
-    Seats { address: Option<SocketAddr> },
+    Seats {
+        address: Option<SocketAddr>,
+    },
 }
 
 impl Federation {
     /// A request from an authenticated peer; the answer, or nothing if it has none (reset the stream then).
     pub fn handle_request(&mut self, tier: Tier, from: &Peer, body: &[u8], now: Time) -> Vec<u8> {
         let fits = match tier {
-            Tier::Lan => from.certified.datacenter == self.me.datacenter && from.certified.role != Role::Operator,
+            Tier::Lan => {
+                from.certified.datacenter == self.me.datacenter
+                    && from.certified.role != Role::Operator
+            }
             Tier::Wan => from.certified.role == Role::Server && self.is_server(),
         };
         if !fits || self.left {
@@ -54,7 +76,10 @@ impl Federation {
             return Vec::new();
         };
         let bytes = reply.encode();
-        if !matches!(reply, Reply::Here { .. } | Reply::Met { .. } | Reply::Heads { .. }) {
+        if !matches!(
+            reply,
+            Reply::Here { .. } | Reply::Met { .. } | Reply::Heads { .. }
+        ) {
             self.bulk.charge(bytes.len() as f64, now);
         }
         bytes
@@ -62,16 +87,34 @@ impl Federation {
 
     fn answer(&mut self, tier: Tier, from: &Peer, ask: Ask, now: Time) -> Option<Reply> {
         let id = from.certified.id;
-        let arrival = Arrival { from: Some(id), tier, bulk: true, age: Duration::ZERO };
+        let arrival = Arrival {
+            from: Some(id),
+            tier,
+            bulk: true,
+            age: Duration::ZERO,
+        };
         match ask {
             Ask::Probe { news } => {
                 for item in &news {
-                    self.accept(&item.claim, item.leaf.as_ref(), Arrival { bulk: false, ..arrival }, now);
+                    self.accept(
+                        &item.claim,
+                        item.leaf.as_ref(),
+                        Arrival {
+                            bulk: false,
+                            ..arrival
+                        },
+                        now,
+                    );
                 }
                 // What is held about the asker goes along: datagrams fail between two processes with one key as well, and
                 // only this tells the one whose place was taken.
                 let asker = self.own().roster.get(&id);
-                let held: Vec<_> = asker.into_iter().flat_map(Entry::claims).take(2).map(Arc::clone).collect();
+                let held: Vec<_> = asker
+                    .into_iter()
+                    .flat_map(Entry::claims)
+                    .take(2)
+                    .map(Arc::clone)
+                    .collect();
                 let claims = self.own_bundle().claims.into_iter().chain(held);
                 let news = claims.map(|claim| Item { claim, leaf: None }).collect();
                 Some(Reply::Here { news })
@@ -90,7 +133,14 @@ impl Federation {
                 if tier != Tier::Lan {
                     return None;
                 }
-                self.accept_bundle(&me, Arrival { bulk: false, ..arrival }, now);
+                self.accept_bundle(
+                    &me,
+                    Arrival {
+                        bulk: false,
+                        ..arrival
+                    },
+                    now,
+                );
                 if let Some(you) = you {
                     self.accept_bundle(&you, arrival, now);
                 }
@@ -98,14 +148,26 @@ impl Federation {
                 let (repair, rng) = self.lan.repair_and_rng();
                 repair.compare(id, digest, &digests, rng, now);
                 let you = self.bundle(&self.me.datacenter.clone(), &id, now);
-                Some(Reply::Met { me: self.own_bundle(), you, digest: digests.current() })
+                Some(Reply::Met {
+                    me: self.own_bundle(),
+                    you,
+                    digest: digests.current(),
+                })
             }
-            Ask::Compare { datacenter, bits, buckets } => {
+            Ask::Compare {
+                datacenter,
+                bits,
+                buckets,
+            } => {
                 let known = self.catalog.get(&datacenter)?;
                 let (entries, buckets) = known.roster.differences(bits, &buckets);
                 Some(Reply::Differences { entries, buckets })
             }
-            Ask::Exchange { datacenter, want, give } => {
+            Ask::Exchange {
+                datacenter,
+                want,
+                give,
+            } => {
                 self.accept_bundles(&give, arrival, now);
                 let mut bundles = Vec::new();
                 let mut size = 0;
@@ -123,7 +185,11 @@ impl Federation {
             }
             Ask::Heads => {
                 // Our own datacenter's heads come along: a second server's signature is what attests.
-                let heads = self.catalog.values().flat_map(|k| k.heads(3, now)).collect();
+                let heads = self
+                    .catalog
+                    .values()
+                    .flat_map(|k| k.heads(3, now))
+                    .collect();
                 (tier == Tier::Lan && self.is_server()).then_some(Reply::Heads { heads })
             }
             Ask::Seats { known, mine } => Some(self.answer_seats(tier, from, &known, &mine, now)),
@@ -131,7 +197,13 @@ impl Federation {
     }
 
     /// A page of a roster after an id.
-    fn page(&self, datacenter: &Label, after: Option<NodeId>, asker: NodeId, now: Time) -> Option<Reply> {
+    fn page(
+        &self,
+        datacenter: &Label,
+        after: Option<NodeId>,
+        asker: NodeId,
+        now: Time,
+    ) -> Option<Reply> {
         let roster = &self.catalog.get(datacenter)?.roster;
         let mut bundles = Vec::new();
         let mut size = 0;
@@ -149,7 +221,11 @@ impl Federation {
             bundles.push((*id, bundle));
         }
         let bundles = bundles.into_iter().map(|(_, b)| b).collect();
-        let you = if after.is_none() { self.bundle(datacenter, &asker, now) } else { None };
+        let you = if after.is_none() {
+            self.bundle(datacenter, &asker, now)
+        } else {
+            None
+        };
         Some(Reply::Page { bundles, next, you })
     }
 
@@ -157,9 +233,16 @@ impl Federation {
     fn refer(&mut self, asker: NodeId) -> Reply {
         let drawn = self.lan.draw(REFERRALS, |p| p.contact.id != asker);
         let datacenter = self.me.datacenter.clone();
-        let entries = drawn.iter().filter_map(|id| self.own().roster.get(id).map(|e| (id, e)));
-        let referrals = entries.map(|(id, e)| self.bundle_of(&datacenter, id, e, Time::default())).collect();
-        Reply::Busy { after: Duration::from_millis(500), referrals }
+        let entries = drawn
+            .iter()
+            .filter_map(|id| self.own().roster.get(id).map(|e| (id, e)));
+        let referrals = entries
+            .map(|(id, e)| self.bundle_of(&datacenter, id, e, Time::default()))
+            .collect();
+        Reply::Busy {
+            after: Duration::from_millis(500),
+            referrals,
+        }
     }
 
     /// Everything held about a member.
@@ -171,24 +254,50 @@ impl Federation {
         Some(self.bundle_of(datacenter, id, entry, now))
     }
 
-    pub(super) fn bundle_of(&self, datacenter: &Label, id: &NodeId, entry: &Entry, now: Time) -> Bundle {
-        let removal = self.catalog.get(datacenter).and_then(|k| k.roster.removal(id));
-        let ages = matches!(entry.status, Status::Dead | Status::Left | Status::Suspect | Status::Unreachable);
+    pub(super) fn bundle_of(
+        &self,
+        datacenter: &Label,
+        id: &NodeId,
+        entry: &Entry,
+        now: Time,
+    ) -> Bundle {
+        let removal = self
+            .catalog
+            .get(datacenter)
+            .and_then(|k| k.roster.removal(id));
+        let ages = matches!(
+            entry.status,
+            Status::Dead | Status::Left | Status::Suspect | Status::Unreachable
+        );
         Bundle {
             claims: entry.claims().map(Arc::clone).collect(),
             leaf: Arc::clone(&entry.leaf),
-            removal: removal
-                .map(|(claim, leaf)| Item { claim: Arc::clone(claim.bytes()), leaf: Some(Arc::clone(leaf)) }),
-            age: if ages { now.since(entry.since) } else { Duration::ZERO },
+            removal: removal.map(|(claim, leaf)| Item {
+                claim: Arc::clone(claim.bytes()),
+                leaf: Some(Arc::clone(leaf)),
+            }),
+            age: if ages {
+                now.since(entry.since)
+            } else {
+                Duration::ZERO
+            },
         }
     }
 
     /// Several members: all records first, so that accusers are known before what they say.
-    pub(super) fn accept_bundles(&mut self, bundles: &[Bundle], arrival: Arrival, now: Time) -> bool {
+    pub(super) fn accept_bundles(
+        &mut self,
+        bundles: &[Bundle],
+        arrival: Arrival,
+        now: Time,
+    ) -> bool {
         let mut changed = false;
         for bundle in bundles {
             if let Some(record) = bundle.claims.first() {
-                let arrival = Arrival { age: Duration::ZERO, ..arrival };
+                let arrival = Arrival {
+                    age: Duration::ZERO,
+                    ..arrival
+                };
                 changed |= self.accept(record, Some(&bundle.leaf), arrival, now);
             }
         }
@@ -199,8 +308,15 @@ impl Federation {
     }
 
     /// The answer to a request of ours, or why there is none.
-    pub fn handle_response(&mut self, id: RequestId, result: Result<(Peer, Vec<u8>), RequestError>, now: Time) {
-        let Some(purpose) = self.requests.remove(&id) else { return };
+    pub fn handle_response(
+        &mut self,
+        id: RequestId,
+        result: Result<(Peer, Vec<u8>), RequestError>,
+        now: Time,
+    ) {
+        let Some(purpose) = self.requests.remove(&id) else {
+            return;
+        };
         if self.left {
             return;
         }
@@ -242,11 +358,24 @@ impl Federation {
 
     fn take_reply(&mut self, purpose: Purpose, peer: &Peer, reply: Reply, now: Time) {
         let from = peer.certified.id;
-        let arrival = |tier| Arrival { from: Some(from), tier, bulk: true, age: Duration::ZERO };
+        let arrival = |tier| Arrival {
+            from: Some(from),
+            tier,
+            bulk: true,
+            age: Duration::ZERO,
+        };
         match (purpose, reply) {
             (Purpose::Probe { tier, to }, Reply::Here { news }) => {
                 for item in &news {
-                    self.accept(&item.claim, item.leaf.as_ref(), Arrival { bulk: false, ..arrival(tier) }, now);
+                    self.accept(
+                        &item.claim,
+                        item.leaf.as_ref(),
+                        Arrival {
+                            bulk: false,
+                            ..arrival(tier)
+                        },
+                        now,
+                    );
                 }
                 self.pool_mut(tier).stream_answered(&to, from == to, now);
             }
@@ -265,26 +394,57 @@ impl Federation {
                 self.pull_referred(address, after, now);
             }
             (Purpose::Introduce { address }, Reply::Met { me, you, digest }) => {
-                let met = Arrival { bulk: false, ..arrival(Tier::Lan) };
+                let met = Arrival {
+                    bulk: false,
+                    ..arrival(Tier::Lan)
+                };
                 self.accept_bundle(&me, met, now);
                 if let Some(you) = you {
                     self.accept_bundle(&you, arrival(Tier::Lan), now);
                 }
                 self.met(from, address, digest, now);
             }
-            (Purpose::Compare { tier, to, datacenter }, Reply::Differences { entries, buckets }) => {
+            (
+                Purpose::Compare {
+                    tier,
+                    to,
+                    datacenter,
+                },
+                Reply::Differences { entries, buckets },
+            ) => {
                 self.exchange(tier, to, datacenter, &entries, &buckets, now);
             }
-            (Purpose::Exchange { tier, to, datacenter, changed, more }, Reply::Given { bundles }) => {
+            (
+                Purpose::Exchange {
+                    tier,
+                    to,
+                    datacenter,
+                    changed,
+                    more,
+                },
+                Reply::Given { bundles },
+            ) => {
                 let news = self.accept_bundles(&bundles, arrival(tier), now);
                 self.repair_done(&datacenter, &to, news || changed, now);
                 if more && news {
                     self.reconcile(tier, to, &datacenter, now);
                 }
             }
-            (Purpose::Heads, Reply::Heads { heads }) => self.take_heads(heads, from, Tier::Lan, now),
-            (Purpose::Seats { address }, Reply::Seats { bundles, authorities }) => {
-                let tier = if peer.certified.datacenter == self.me.datacenter { Tier::Lan } else { Tier::Wan };
+            (Purpose::Heads, Reply::Heads { heads }) => {
+                self.take_heads(heads, from, Tier::Lan, now)
+            }
+            (
+                Purpose::Seats { address },
+                Reply::Seats {
+                    bundles,
+                    authorities,
+                },
+            ) => {
+                let tier = if peer.certified.datacenter == self.me.datacenter {
+                    Tier::Lan
+                } else {
+                    Tier::Wan
+                };
                 self.take_seats(tier, address, &bundles, &authorities, from, now);
             }
             (purpose, _) => {
@@ -303,10 +463,20 @@ impl Federation {
 
     /// Begins a reconciliation of one datacenter's roster with one peer.
     pub(super) fn reconcile(&mut self, tier: Tier, with: NodeId, datacenter: &Label, now: Time) {
-        let Some(known) = self.catalog.get(datacenter) else { return };
+        let Some(known) = self.catalog.get(datacenter) else {
+            return;
+        };
         let bits = bits_for(known.roster.len());
-        let ask = Ask::Compare { datacenter: datacenter.clone(), bits, buckets: known.roster.buckets(bits) };
-        let purpose = Purpose::Compare { tier, to: with, datacenter: datacenter.clone() };
+        let ask = Ask::Compare {
+            datacenter: datacenter.clone(),
+            bits,
+            buckets: known.roster.buckets(bits),
+        };
+        let purpose = Purpose::Compare {
+            tier,
+            to: with,
+            datacenter: datacenter.clone(),
+        };
         self.count("reconciliations");
         if !self.ask(tier, Some(with), None, &ask, PATIENCE, purpose) {
             self.repair_done(datacenter, &with, false, now);
@@ -323,7 +493,9 @@ impl Federation {
         buckets: &[u32],
         now: Time,
     ) {
-        let Some(known) = self.catalog.get(&datacenter) else { return };
+        let Some(known) = self.catalog.get(&datacenter) else {
+            return;
+        };
         let bits = bits_for(known.roster.len());
         let theirs: BTreeMap<NodeId, u64> = theirs.iter().copied().collect();
         let hash = |id: &NodeId| known.roster.get(id).map(Entry::hash);
@@ -349,8 +521,18 @@ impl Federation {
         }
         let changed = !give.is_empty();
         let more = want.len() == WANTED || size >= PAGE;
-        let ask = Ask::Exchange { datacenter: datacenter.clone(), want, give };
-        let purpose = Purpose::Exchange { tier, to, datacenter: datacenter.clone(), changed, more };
+        let ask = Ask::Exchange {
+            datacenter: datacenter.clone(),
+            want,
+            give,
+        };
+        let purpose = Purpose::Exchange {
+            tier,
+            to,
+            datacenter: datacenter.clone(),
+            changed,
+            more,
+        };
         if !self.ask(tier, Some(to), None, &ask, PATIENCE, purpose) {
             self.repair_done(&datacenter, &to, false, now);
         }
@@ -370,11 +552,24 @@ impl Federation {
             let datacenter = self.me.datacenter.clone();
             self.reconcile(Tier::Lan, with, &datacenter, now);
         }
-        let foreign: Vec<Label> = self.catalog.keys().filter(|dc| **dc != self.me.datacenter).cloned().collect();
+        let foreign: Vec<Label> = self
+            .catalog
+            .keys()
+            .filter(|dc| **dc != self.me.datacenter)
+            .cloned()
+            .collect();
         for datacenter in foreign {
-            let due = self.catalog.get_mut(&datacenter).map(|k| k.repair.due(now)).unwrap_or_default();
+            let due = self
+                .catalog
+                .get_mut(&datacenter)
+                .map(|k| k.repair.due(now))
+                .unwrap_or_default();
             for with in due {
-                let tier = if self.home.get(&with) == Some(&self.me.datacenter) { Tier::Lan } else { Tier::Wan };
+                let tier = if self.home.get(&with) == Some(&self.me.datacenter) {
+                    Tier::Lan
+                } else {
+                    Tier::Wan
+                };
                 self.reconcile(tier, with, &datacenter, now);
             }
         }
@@ -384,9 +579,20 @@ impl Federation {
     pub(super) fn introduce_to(&mut self, to: Option<NodeId>, address: SocketAddr, now: Time) {
         let datacenter = self.me.datacenter.clone();
         let you = to.and_then(|id| self.bundle(&datacenter, &id, now));
-        let ask = Ask::Introduce { me: self.own_bundle(), you, digest: self.own_digests().current() };
+        let ask = Ask::Introduce {
+            me: self.own_bundle(),
+            you,
+            digest: self.own_digests().current(),
+        };
         self.count("healing_contacts");
-        self.ask(Tier::Lan, to, Some(address), &ask, PATIENCE, Purpose::Introduce { address });
+        self.ask(
+            Tier::Lan,
+            to,
+            Some(address),
+            &ask,
+            PATIENCE,
+            Purpose::Introduce { address },
+        );
     }
 
     pub(super) fn random_lost(&mut self) -> Option<(NodeId, SocketAddr)> {

@@ -37,19 +37,34 @@ impl Federation {
         let own = self.own();
         let digest = own.roster.digests().current();
         if let Some((made, last)) = own.last_of(&self.me.id) {
-            let due = if last == digest { RESIGN * 3 / 4 } else { SETTLED };
+            let due = if last == digest {
+                RESIGN * 3 / 4
+            } else {
+                SETTLED
+            };
             if now.since(made) < due {
                 return;
             }
         }
         let present = own.roster.present();
-        let alive = own.roster.iter().filter(|(_, e)| e.status == Status::Alive).count();
-        let mut seats: Vec<[u8; 4]> = self.own_seats().iter().filter_map(|id| id.0.first_chunk().copied()).collect();
+        let alive = own
+            .roster
+            .iter()
+            .filter(|(_, e)| e.status == Status::Alive)
+            .count();
+        let mut seats: Vec<[u8; 4]> = self
+            .own_seats()
+            .iter()
+            .filter_map(|id| id.0.first_chunk().copied())
+            .collect();
         seats.sort_unstable();
         seats.truncate(7);
         self.heads_signed += 1;
         let head = Head {
-            incarnation: Incarnation { boot: self.incarnation.boot, seq: self.heads_signed },
+            incarnation: Incarnation {
+                boot: self.incarnation.boot,
+                seq: self.heads_signed,
+            },
             digest,
             members: u32::try_from(present).unwrap_or(u32::MAX),
             alive: u32::try_from(alive).unwrap_or(u32::MAX),
@@ -66,17 +81,32 @@ impl Federation {
     pub(super) fn own_seats(&self) -> Vec<NodeId> {
         let roster = &self.own().roster;
         let sits = |s| matches!(s, Status::Alive | Status::Suspect);
-        roster.iter().filter(|(_, e)| e.record.seat && sits(e.status)).map(|(id, _)| *id).collect()
+        roster
+            .iter()
+            .filter(|(_, e)| e.record.seat && sits(e.status))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Our own newest head and the newest of each other datacenter, to one peer.
     pub(super) fn send_heads(&mut self, to: NodeId, now: Time) {
         let their = self.home.get(&to).cloned();
         let own = self.own().head_of(&self.me.id, now);
-        let others = self.catalog.iter().filter(|(dc, _)| **dc != self.me.datacenter && Some(*dc) != their.as_ref());
-        let heads: Vec<HeadItem> = own.into_iter().chain(others.filter_map(|(_, k)| k.newest(now))).collect();
+        let others = self
+            .catalog
+            .iter()
+            .filter(|(dc, _)| **dc != self.me.datacenter && Some(*dc) != their.as_ref());
+        let heads: Vec<HeadItem> = own
+            .into_iter()
+            .chain(others.filter_map(|(_, k)| k.newest(now)))
+            .collect();
         for some in heads.chunks(PER_FRAME) {
-            self.wan.send(to, Frame::Heads { heads: some.to_vec() });
+            self.wan.send(
+                to,
+                Frame::Heads {
+                    heads: some.to_vec(),
+                },
+            );
         }
     }
 
@@ -95,7 +125,12 @@ impl Federation {
                 continue;
             }
             let Some(datacenter) = self.home.get(&claim.signer).cloned() else {
-                self.miss_signer(Arrival { from: Some(from), tier, bulk: true, age });
+                self.miss_signer(Arrival {
+                    from: Some(from),
+                    tier,
+                    bulk: true,
+                    age,
+                });
                 continue;
             };
             let own = datacenter == self.me.datacenter;
@@ -108,18 +143,28 @@ impl Federation {
                 Tier::Lan => direct,
             };
             let digest = head.digest;
-            let Some(known) = self.catalog.get_mut(&datacenter) else { continue };
+            let Some(known) = self.catalog.get_mut(&datacenter) else {
+                continue;
+            };
             if !known.is_newer(&claim) {
                 known.seen_again(&claim, direct);
                 continue;
             }
-            let Some(signer) = known.roster.get(&claim.signer).map(|e| Arc::clone(&e.certified)) else { continue };
+            let Some(signer) = known
+                .roster
+                .get(&claim.signer)
+                .map(|e| Arc::clone(&e.certified))
+            else {
+                continue;
+            };
             match verify(&*self.trust, claim, &signer) {
                 Ok(claim) => {
                     known.merge_head(&claim, age, direct, now);
                     if !own {
                         let digests = known.roster.digests().clone();
-                        known.repair.compare(from, digest, &digests, &mut self.rng, now);
+                        known
+                            .repair
+                            .compare(from, digest, &digests, &mut self.rng, now);
                     }
                     self.count("heads_verified");
                 }
@@ -140,9 +185,18 @@ impl Federation {
             hash8(&bytes)
         };
         // A seat that is itself accused may not be able to tell.
-        let well = |id: &NodeId| self.own().roster.get(id).is_some_and(|e| e.status == Status::Alive);
+        let well = |id: &NodeId| {
+            self.own()
+                .roster
+                .get(id)
+                .is_some_and(|e| e.status == Status::Alive)
+        };
         let seats: Vec<NodeId> = self.own_seats().into_iter().filter(well).collect();
-        let datacenters: BTreeSet<Label> = self.wan.peers().map(|p| p.contact.place.rack.clone()).collect();
+        let datacenters: BTreeSet<Label> = self
+            .wan
+            .peers()
+            .map(|p| p.contact.place.rack.clone())
+            .collect();
         for datacenter in datacenters {
             let teller = seats.iter().min_by_key(|id| lot(id, &datacenter));
             if teller.is_some_and(|id| *id != self.me.id) {
@@ -151,7 +205,10 @@ impl Federation {
             let told = self.wan.draw(1, |p| p.contact.place.rack == datacenter);
             // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
             let told = told.first().copied().or_else(|| {
-                let mut theirs = self.wan.peers().filter(|p| p.contact.place.rack == datacenter);
+                let mut theirs = self
+                    .wan
+                    .peers()
+                    .filter(|p| p.contact.place.rack == datacenter);
                 theirs.next().map(|p| p.contact.id)
             });
             if let Some(to) = told {
@@ -172,10 +229,17 @@ impl Federation {
 
     /// Seat holders of a datacenter by this node's catalog: (id, WAN address), for queries.
     pub fn seat_holders(&self, datacenter: &str) -> Vec<(NodeId, SocketAddr)> {
-        let Some(known) = self.catalog.get(datacenter) else { return Vec::new() };
+        let Some(known) = self.catalog.get(datacenter) else {
+            return Vec::new();
+        };
         let sits = |s| matches!(s, Status::Alive | Status::Suspect | Status::Unreachable);
-        let holders = known.roster.iter().filter(|(_, e)| e.record.seat && sits(e.status));
-        holders.filter_map(|(id, e)| e.record.wan.map(|a| (*id, a))).collect()
+        let holders = known
+            .roster
+            .iter()
+            .filter(|(_, e)| e.record.seat && sits(e.status));
+        holders
+            .filter_map(|(id, e)| e.record.wan.map(|a| (*id, a)))
+            .collect()
     }
 
     /// Living servers of the own datacenter: (id, LAN stream address), elected ones first. For forwarding.
@@ -190,12 +254,18 @@ impl Federation {
             .map(|(id, e)| (!e.record.seat, e.status, *id, e.record.stream()))
             .collect();
         servers.sort();
-        servers.into_iter().map(|(_, _, id, address)| (id, address)).collect()
+        servers
+            .into_iter()
+            .map(|(_, _, id, address)| (id, address))
+            .collect()
     }
 
     /// WAN peers that this node keeps links to: (id, address).
     pub fn wan_peers(&self) -> Vec<(NodeId, SocketAddr)> {
-        self.wan.peers().map(|p| (p.contact.id, p.contact.address)).collect()
+        self.wan
+            .peers()
+            .map(|p| (p.contact.id, p.contact.address))
+            .collect()
     }
 
     /// The pool of WAN peers, for figures.
@@ -205,9 +275,17 @@ impl Federation {
 
     /// Bundles of all seat holders of one datacenter.
     fn seat_bundles(&self, datacenter: &Label, now: Time) -> Vec<Bundle> {
-        let Some(known) = self.catalog.get(datacenter) else { return Vec::new() };
-        let holders = known.roster.iter().filter(|(_, e)| e.record.seat && e.status != Status::Dead);
-        holders.take(8).map(|(id, e)| self.bundle_of(datacenter, id, e, now)).collect()
+        let Some(known) = self.catalog.get(datacenter) else {
+            return Vec::new();
+        };
+        let holders = known
+            .roster
+            .iter()
+            .filter(|(_, e)| e.record.seat && e.status != Status::Dead);
+        holders
+            .take(8)
+            .map(|(id, e)| self.bundle_of(datacenter, id, e, now))
+            .collect()
     }
 
     /// Any server answers this one, elected or not: it keeps a `join` list of fixed names working.
@@ -219,26 +297,69 @@ impl Federation {
         mine: &[Bundle],
         now: Time,
     ) -> Reply {
-        let arrival = Arrival { from: Some(from.certified.id), tier, bulk: false, age: Duration::ZERO };
+        let arrival = Arrival {
+            from: Some(from.certified.id),
+            tier,
+            bulk: false,
+            age: Duration::ZERO,
+        };
         for bundle in mine.iter().take(8) {
             self.accept_bundle(bundle, arrival, now);
         }
         let held: BTreeMap<&Label, u64> = known.iter().map(|(dc, number)| (dc, *number)).collect();
         let authorities = self.trust.authorities();
-        let newer = authorities.iter().filter(|a| held.get(&a.datacenter).is_none_or(|n| *n < a.crl_number));
-        let authorities = newer.map(|a| (Arc::clone(&a.certificate), Arc::clone(&a.crl))).take(64).collect();
+        let newer = authorities
+            .iter()
+            .filter(|a| held.get(&a.datacenter).is_none_or(|n| *n < a.crl_number));
+        let authorities = newer
+            .map(|a| (Arc::clone(&a.certificate), Arc::clone(&a.crl)))
+            .take(64)
+            .collect();
         let asker = from.certified.datacenter.clone();
-        let datacenters: Vec<Label> = self.catalog.keys().filter(|dc| **dc != asker).cloned().collect();
-        let bundles = datacenters.iter().flat_map(|dc| self.seat_bundles(dc, now)).collect();
-        Reply::Seats { bundles, authorities }
+        let datacenters: Vec<Label> = self
+            .catalog
+            .keys()
+            .filter(|dc| **dc != asker)
+            .cloned()
+            .collect();
+        let bundles = datacenters
+            .iter()
+            .flat_map(|dc| self.seat_bundles(dc, now))
+            .collect();
+        Reply::Seats {
+            bundles,
+            authorities,
+        }
     }
 
     /// Asks somebody for the seat holders and authorities it knows.
-    pub(super) fn ask_seats(&mut self, tier: Tier, to: Option<NodeId>, address: Option<SocketAddr>, now: Time) {
-        let known = self.trust.authorities().into_iter().map(|a| (a.datacenter, a.crl_number)).collect();
-        let mine = if tier == Tier::Wan { self.seat_bundles(&self.me.datacenter, now) } else { Vec::new() };
+    pub(super) fn ask_seats(
+        &mut self,
+        tier: Tier,
+        to: Option<NodeId>,
+        address: Option<SocketAddr>,
+        now: Time,
+    ) {
+        let known = self
+            .trust
+            .authorities()
+            .into_iter()
+            .map(|a| (a.datacenter, a.crl_number))
+            .collect();
+        let mine = if tier == Tier::Wan {
+            self.seat_bundles(&self.me.datacenter, now)
+        } else {
+            Vec::new()
+        };
         let ask = Ask::Seats { known, mine };
-        self.ask(tier, to, address, &ask, PATIENCE, Purpose::Seats { address });
+        self.ask(
+            tier,
+            to,
+            address,
+            &ask,
+            PATIENCE,
+            Purpose::Seats { address },
+        );
     }
 
     pub(super) fn take_seats(
@@ -260,7 +381,12 @@ impl Federation {
                 Err(refusal) => self.drop(refusal.0),
             }
         }
-        let arrival = Arrival { from: Some(from), tier, bulk: true, age: Duration::ZERO };
+        let arrival = Arrival {
+            from: Some(from),
+            tier,
+            bulk: true,
+            age: Duration::ZERO,
+        };
         self.accept_bundles(bundles, arrival, now);
         // A datacenter heard of for the first time is fetched at once, from whoever told of it.
         let new: Vec<Label> = self

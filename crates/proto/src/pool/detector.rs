@@ -138,10 +138,17 @@ impl Detector {
     }
 
     /// Sets whom to watch. What is known about those who stay is kept.
-    pub(super) fn watch(&mut self, targets: &[Target], profile: &Profile, rng: &mut impl Rng, now: Time) {
+    pub(super) fn watch(
+        &mut self,
+        targets: &[Target],
+        profile: &Profile,
+        rng: &mut impl Rng,
+        now: Time,
+    ) {
         let mut old = std::mem::take(&mut self.watches);
         for target in targets {
-            let interval = profile.probe_interval * u32::try_from(target.observers.max(1)).unwrap_or(1);
+            let interval =
+                profile.probe_interval * u32::try_from(target.observers.max(1)).unwrap_or(1);
             let watch = match old.remove(&target.id) {
                 Some(mut watch) => {
                     watch.target = *target;
@@ -183,11 +190,25 @@ impl Detector {
         if self.pending.len() >= PENDING {
             self.pending.pop_first();
         }
-        self.pending.insert(self.next_number, Pending { to, sent: now, purpose });
+        self.pending.insert(
+            self.next_number,
+            Pending {
+                to,
+                sent: now,
+                purpose,
+            },
+        );
         self.next_number
     }
 
-    pub(super) fn relay(&mut self, asker: NodeId, number: u64, target: NodeId, until: Time, now: Time) -> u64 {
+    pub(super) fn relay(
+        &mut self,
+        asker: NodeId,
+        number: u64,
+        target: NodeId,
+        until: Time,
+        now: Time,
+    ) -> u64 {
         self.next_nack = self.next_nack.min(until);
         self.number(target, Purpose::Relay(asker, number, until), now)
     }
@@ -197,27 +218,48 @@ impl Detector {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        let mut first = Deadline { at: self.next_nack, why: "nack" };
+        let mut first = Deadline {
+            at: self.next_nack,
+            why: "nack",
+        };
         for watch in self.watches.values() {
             first = first.min(watch.deadline());
         }
-        first.min(Deadline { at: self.next_random, why: "random probe" })
+        first.min(Deadline {
+            at: self.next_random,
+            why: "random probe",
+        })
     }
 }
 
 impl Watch {
     fn deadline(&self) -> Deadline {
         let mut first = match &self.probe {
-            Some(probe) => Deadline { at: probe.deadline, why: "probe timeout" },
-            None => Deadline { at: self.next, why: "probe" },
+            Some(probe) => Deadline {
+                at: probe.deadline,
+                why: "probe timeout",
+            },
+            None => Deadline {
+                at: self.next,
+                why: "probe",
+            },
         };
         if let Some(at) = self.last_try {
-            first = first.min(Deadline { at, why: "sign for good" });
+            first = first.min(Deadline {
+                at,
+                why: "sign for good",
+            });
         } else if let Some(at) = self.floor_due() {
-            first = first.min(Deadline { at, why: "silence floor" });
+            first = first.min(Deadline {
+                at,
+                why: "silence floor",
+            });
         }
         if let Some(at) = self.closed_due() {
-            first = first.min(Deadline { at, why: "closed port" });
+            first = first.min(Deadline {
+                at,
+                why: "closed port",
+            });
         }
         first
     }
@@ -228,13 +270,20 @@ impl Watch {
     }
 
     fn closed_due(&self) -> Option<Time> {
-        let due = self.refusals >= 3 && !self.signed.as_ref().is_some_and(|s| s.closed && s.quorate);
-        self.suspected.filter(|_| due).map(|at| (at + CLOSED_GRACE).max(self.closed_rest()))
+        let due =
+            self.refusals >= 3 && !self.signed.as_ref().is_some_and(|s| s.closed && s.quorate);
+        self.suspected
+            .filter(|_| due)
+            .map(|at| (at + CLOSED_GRACE).max(self.closed_rest()))
     }
 
     /// A closed-port accusation that was not quorate is tried again, not at once.
     fn closed_rest(&self) -> Time {
-        if self.signed.as_ref().is_some_and(|s| s.closed) { self.rest } else { Time::default() }
+        if self.signed.as_ref().is_some_and(|s| s.closed) {
+            self.rest
+        } else {
+            Time::default()
+        }
     }
 
     fn fell_silent(&mut self, at: Time, floor: Duration, n: usize) {
@@ -263,7 +312,9 @@ impl Pool {
         }
         self.tick_nacks(now);
         self.tick_random(digests, now);
-        self.detector.pending.retain(|_, p| now.since(p.sent) < FORGET);
+        self.detector
+            .pending
+            .retain(|_, p| now.since(p.sent) < FORGET);
     }
 
     /// Pings a few peers that may not know us yet: the pings carry our introduction.
@@ -284,23 +335,37 @@ impl Pool {
         for watch in self.detector.watches.values_mut() {
             watch.probe = None;
             watch.answered();
-            watch.next = now + self.profile.probe_interval.mul_f64(self.rng.random_range(0.0..1.0));
+            watch.next = now
+                + self
+                    .profile
+                    .probe_interval
+                    .mul_f64(self.rng.random_range(0.0..1.0));
         }
     }
 
     fn tick_watch(&mut self, id: &NodeId, digests: &Digests, now: Time) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let (floor, standing, incarnation) = (peer.contact.floor, peer.contact.standing, peer.contact.incarnation);
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let (floor, standing, incarnation) = (
+            peer.contact.floor,
+            peer.contact.standing,
+            peer.contact.incarnation,
+        );
         let patience = self.patience(id);
         let n = self.sampler.len() + 1;
-        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(id) else {
+            return;
+        };
 
         if watch.closed_due().is_some_and(|at| at <= now) {
             let silent = now.since(watch.silent_since.unwrap_or(now));
             let quorate = self.quorate();
             self.sign(*id, silent, true, quorate, now);
         }
-        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(id) else {
+            return;
+        };
         if let Some(at) = watch.last_try {
             if at <= now {
                 watch.last_try = None;
@@ -313,7 +378,10 @@ impl Pool {
                 }
             }
         } else if watch.floor_due().is_some_and(|at| at <= now) {
-            let done = watch.signed.as_ref().is_some_and(|s| s.quorate && (s.closed || s.silent >= floor));
+            let done = watch
+                .signed
+                .as_ref()
+                .is_some_and(|s| s.quorate && (s.closed || s.silent >= floor));
             if done || standing == Standing::Dead {
                 watch.rest = now + AGAIN;
             } else {
@@ -323,7 +391,9 @@ impl Pool {
             }
         }
 
-        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(id) else {
+            return;
+        };
         match &mut watch.probe {
             None if watch.next <= now => {
                 self.tally.probes += 1;
@@ -365,7 +435,10 @@ impl Pool {
                         return;
                     }
                     self.tally.failures += 1;
-                    let (missed, since) = (probe.nacks, now.since(watch.silent_since.unwrap_or(probe.started)));
+                    let (missed, since) = (
+                        probe.nacks,
+                        now.since(watch.silent_since.unwrap_or(probe.started)),
+                    );
                     // Relays that nacked prove that we are well; those that kept silent say the fault may be ours.
                     self.health.failed(missed.min(1));
                     self.end_probe(id, now);
@@ -387,13 +460,21 @@ impl Pool {
 
     /// Asks for an accusation to be signed, once per strength.
     fn sign(&mut self, id: NodeId, silent: Duration, closed: bool, quorate: bool, now: Time) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let Some(watch) = self.detector.watches.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let Some(watch) = self.detector.watches.get_mut(&id) else {
+            return;
+        };
         watch.suspected.get_or_insert(now);
         if closed {
             watch.rest = watch.rest.max(now + AGAIN);
         }
-        watch.signed = Some(Signed { silent, closed, quorate });
+        watch.signed = Some(Signed {
+            silent,
+            closed,
+            quorate,
+        });
         self.actions.push_back(Action::Accuse {
             accused: id,
             incarnation: peer.contact.incarnation,
@@ -406,23 +487,40 @@ impl Pool {
     /// The time to wait for one answer from a peer.
     fn patience(&self, id: &NodeId) -> Duration {
         let [least, most, unknown] = self.profile.patience;
-        let patience = self.peers.get(id).map_or(unknown, |p| p.rtt.timeout(least, most, unknown));
+        let patience = self
+            .peers
+            .get(id)
+            .map_or(unknown, |p| p.rtt.timeout(least, most, unknown));
         self.health.stretch(patience)
     }
 
     fn end_probe(&mut self, id: &NodeId, now: Time) {
         let interval = self.profile.probe_interval;
-        let Some(watch) = self.detector.watches.get_mut(id) else { return };
-        let Some(probe) = watch.probe.take() else { return };
+        let Some(watch) = self.detector.watches.get_mut(id) else {
+            return;
+        };
+        let Some(probe) = watch.probe.take() else {
+            return;
+        };
         // A suspect is pinged every interval by each of its observers; everybody else takes turns.
-        let turns = if watch.suspected.is_some() { 1 } else { watch.target.observers.max(1) };
-        let step = self.health.stretch(interval * u32::try_from(turns).unwrap_or(1));
+        let turns = if watch.suspected.is_some() {
+            1
+        } else {
+            watch.target.observers.max(1)
+        };
+        let step = self
+            .health
+            .stretch(interval * u32::try_from(turns).unwrap_or(1));
         watch.next = (probe.started + step).max(now);
     }
 
     fn ping_watched(&mut self, id: &NodeId, fresh: bool, digests: &Digests, now: Time) {
         let number = self.detector.number(*id, Purpose::Watch, now);
-        let route = if fresh { Route::Fresh(ProbeId(number)) } else { Route::Main };
+        let route = if fresh {
+            Route::Fresh(ProbeId(number))
+        } else {
+            Route::Main
+        };
         self.send_ping(*id, number, true, route, digests);
     }
 
@@ -433,29 +531,51 @@ impl Pool {
         let relays = self.relays(id);
         for relay in &relays {
             let number = self.detector.number(*id, Purpose::Asked(*relay), now);
-            let frame = crate::wire::Frame::PingReq { number, target: *id, within: last_chance };
+            let frame = crate::wire::Frame::PingReq {
+                number,
+                target: *id,
+                within: last_chance,
+            };
             self.send(*relay, frame);
         }
-        if let Some(probe) = self.detector.watches.get_mut(id).and_then(|w| w.probe.as_mut()) {
+        if let Some(probe) = self
+            .detector
+            .watches
+            .get_mut(id)
+            .and_then(|w| w.probe.as_mut())
+        {
             probe.stage = Stage::Last;
             probe.deadline = deadline;
             probe.nacks = u8::try_from(relays.len()).unwrap_or(u8::MAX);
             probe.stream = true;
         }
-        self.actions.push_back(Action::Stream { to: *id, within: FIRST_CONTACT });
+        self.actions.push_back(Action::Stream {
+            to: *id,
+            within: FIRST_CONTACT,
+        });
         self.ask_sample(id, digests, now);
     }
 
     /// Up to k relays out of different failure domains: one in the target's rack, one in its zone, one elsewhere.
     fn relays(&mut self, id: &NodeId) -> Vec<NodeId> {
-        let Some(target) = self.peers.get(id) else { return Vec::new() };
+        let Some(target) = self.peers.get(id) else {
+            return Vec::new();
+        };
         let place = target.contact.place.clone();
         let wanted = k(self.sampler.len() + 1).max(2);
-        let drawn = self.draw(4 * wanted, |p| p.contact.id != *id && p.contact.standing == Standing::Alive);
+        let drawn = self.draw(4 * wanted, |p| {
+            p.contact.id != *id && p.contact.standing == Standing::Alive
+        });
         let mut chosen: Vec<NodeId> = Vec::new();
-        for near in [super::super::sampler::Nearness::Rack, super::super::sampler::Nearness::Zone, super::super::sampler::Nearness::Far] {
+        for near in [
+            super::super::sampler::Nearness::Rack,
+            super::super::sampler::Nearness::Zone,
+            super::super::sampler::Nearness::Far,
+        ] {
             let fits = |p: &&NodeId| {
-                self.peers.get(*p).is_some_and(|p| place.nearness(&p.contact.place) == near)
+                self.peers
+                    .get(*p)
+                    .is_some_and(|p| place.nearness(&p.contact.place) == near)
             };
             chosen.extend(drawn.iter().find(fits));
         }
@@ -469,11 +589,20 @@ impl Pool {
 
     /// Pings a sample of others, unless that was done just now.
     fn ask_sample(&mut self, except: &NodeId, digests: &Digests, now: Time) {
-        if self.detector.sample.drawn.is_some_and(|at| now.since(at) < SAMPLE_FRESH) {
+        if self
+            .detector
+            .sample
+            .drawn
+            .is_some_and(|at| now.since(at) < SAMPLE_FRESH)
+        {
             return;
         }
         let drawn = self.draw(SAMPLE, |p| p.contact.id != *except);
-        self.detector.sample = Sample { drawn: Some(now), asked: drawn.len(), answered: BTreeSet::new() };
+        self.detector.sample = Sample {
+            drawn: Some(now),
+            asked: drawn.len(),
+            answered: BTreeSet::new(),
+        };
         for id in drawn {
             let number = self.detector.number(id, Purpose::Sample, now);
             self.send_ping(id, number, false, Route::Main, digests);
@@ -481,7 +610,13 @@ impl Pool {
     }
 
     /// An ack came in.
-    pub fn handle_ack(&mut self, from: NodeId, number: u64, spacing: Option<(u32, u32)>, now: Time) {
+    pub fn handle_ack(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        spacing: Option<(u32, u32)>,
+        now: Time,
+    ) {
         match self.detector.pending.remove(&number) {
             Some(pending) if pending.to == from => {
                 if let Some(peer) = self.peers.get_mut(&from) {
@@ -489,7 +624,13 @@ impl Pool {
                 }
                 match pending.purpose {
                     Purpose::Relay(asker, number, _) => {
-                        self.send(asker, crate::wire::Frame::Relayed { number, answered: true });
+                        self.send(
+                            asker,
+                            crate::wire::Frame::Relayed {
+                                number,
+                                answered: true,
+                            },
+                        );
                     }
                     Purpose::Sample => {
                         self.detector.sample.answered.insert(from);
@@ -508,7 +649,9 @@ impl Pool {
 
     /// A relay answered.
     pub fn handle_relayed(&mut self, from: NodeId, number: u64, answered: bool, now: Time) {
-        let Some(pending) = self.detector.pending.remove(&number) else { return };
+        let Some(pending) = self.detector.pending.remove(&number) else {
+            return;
+        };
         let Purpose::Asked(relay) = pending.purpose else {
             self.detector.pending.insert(number, pending);
             return;
@@ -517,7 +660,12 @@ impl Pool {
             self.detector.pending.insert(number, pending);
         } else if answered {
             self.alive(&pending.to, None, now);
-        } else if let Some(probe) = self.detector.watches.get_mut(&pending.to).and_then(|w| w.probe.as_mut()) {
+        } else if let Some(probe) = self
+            .detector
+            .watches
+            .get_mut(&pending.to)
+            .and_then(|w| w.probe.as_mut())
+        {
             probe.nacks = probe.nacks.saturating_sub(1);
         }
     }
@@ -530,14 +678,21 @@ impl Pool {
                 peer.introduced = false;
             }
             self.alive(id, None, now);
-        } else if let Some(probe) = self.detector.watches.get_mut(id).and_then(|w| w.probe.as_mut()) {
+        } else if let Some(probe) = self
+            .detector
+            .watches
+            .get_mut(id)
+            .and_then(|w| w.probe.as_mut())
+        {
             probe.stream = false;
         }
     }
 
     /// A sign of life.
     fn alive(&mut self, id: &NodeId, spacing: Option<(u32, u32)>, now: Time) {
-        let Some(watch) = self.detector.watches.get_mut(id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(id) else {
+            return;
+        };
         if watch.down {
             self.actions.push_back(Action::Link { to: *id, up: true });
         }
@@ -546,21 +701,32 @@ impl Pool {
             self.health.succeeded();
             self.end_probe(id, now);
             if let (Some(gaps), Some(watch)) = (spacing, self.detector.watches.get_mut(id)) {
-                let interval = self.profile.probe_interval * u32::try_from(watch.target.observers).unwrap_or(1);
+                let interval = self.profile.probe_interval
+                    * u32::try_from(watch.target.observers).unwrap_or(1);
                 let (later, way) = spacing::shift(gaps, interval);
-                watch.next = if later { watch.next + way } else { (watch.next - way).max(now) };
+                watch.next = if later {
+                    watch.next + way
+                } else {
+                    (watch.next - way).max(now)
+                };
             }
         }
     }
 
     /// A fresh socket heard that nobody listens there.
     pub fn handle_port_closed(&mut self, probe: ProbeId, digests: &Digests, now: Time) {
-        let Some(pending) = self.detector.pending.remove(&probe.0) else { return };
+        let Some(pending) = self.detector.pending.remove(&probe.0) else {
+            return;
+        };
         let id = pending.to;
-        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
         let floor = peer.contact.floor;
         let n = self.sampler.len() + 1;
-        let Some(watch) = self.detector.watches.get_mut(&id) else { return };
+        let Some(watch) = self.detector.watches.get_mut(&id) else {
+            return;
+        };
         watch.fell_silent(pending.sent, floor, n);
         watch.refusals = watch.refusals.saturating_add(1);
         match watch.refusals {
@@ -576,7 +742,13 @@ impl Pool {
                     self.sign(id, silent, false, quorate, now);
                 }
                 let number = self.detector.number(id, Purpose::Watch, now);
-                self.send_ping(id, number, true, Route::FreshStream(ProbeId(number)), digests);
+                self.send_ping(
+                    id,
+                    number,
+                    true,
+                    Route::FreshStream(ProbeId(number)),
+                    digests,
+                );
             }
             _ => {}
         }
@@ -617,7 +789,13 @@ impl Pool {
             if let Some(pending) = self.detector.pending.get_mut(&own) {
                 pending.purpose = Purpose::Random;
             }
-            self.send(asker, crate::wire::Frame::Relayed { number, answered: false });
+            self.send(
+                asker,
+                crate::wire::Frame::Relayed {
+                    number,
+                    answered: false,
+                },
+            );
         }
     }
 
@@ -635,7 +813,11 @@ impl Pool {
             self.detector.shuffled = self.draw(count, |_| true);
         }
         while let Some(id) = self.detector.shuffled.pop() {
-            if self.peers.get(&id).is_some_and(|p| p.contact.standing != Standing::Dead) {
+            if self
+                .peers
+                .get(&id)
+                .is_some_and(|p| p.contact.standing != Standing::Dead)
+            {
                 let number = self.detector.number(id, Purpose::Random, now);
                 self.send_ping(id, number, false, Route::Main, digests);
                 return;

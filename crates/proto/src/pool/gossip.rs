@@ -41,7 +41,14 @@ pub(super) struct Gossip {
 
 impl Gossip {
     /// Queues a fact; an older one of the same signer about the same member goes.
-    pub(super) fn insert(&mut self, item: &Item, subject: NodeId, signer: NodeId, priority: Priority, rides: u8) {
+    pub(super) fn insert(
+        &mut self,
+        item: &Item,
+        subject: NodeId,
+        signer: NodeId,
+        priority: Priority,
+        rides: u8,
+    ) {
         let source = (subject, signer, priority);
         if let Some(old) = self.by_source.remove(&source) {
             self.facts.remove(&old);
@@ -58,7 +65,14 @@ impl Gossip {
         // Newest first within a priority: the counter is inverted.
         let number = u64::MAX - self.counter;
         let key = (priority, 0, number);
-        self.facts.insert(key, Fact { item: item.clone(), source, rides });
+        self.facts.insert(
+            key,
+            Fact {
+                item: item.clone(),
+                source,
+                rides,
+            },
+        );
         self.by_source.insert(source, key);
     }
 
@@ -75,7 +89,9 @@ impl Gossip {
             }
         }
         for key in chosen {
-            let Some(mut fact) = self.facts.remove(&key) else { continue };
+            let Some(mut fact) = self.facts.remove(&key) else {
+                continue;
+            };
             fact.rides -= 1;
             if fact.rides == 0 {
                 self.by_source.remove(&fact.source);
@@ -93,7 +109,10 @@ mod tests {
     use super::*;
 
     fn item(n: u8) -> Item {
-        Item { claim: vec![n; 100].into(), leaf: None }
+        Item {
+            claim: vec![n; 100].into(),
+            leaf: None,
+        }
     }
     fn id(n: u8) -> NodeId {
         NodeId([n; 16])

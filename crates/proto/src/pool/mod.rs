@@ -229,10 +229,22 @@ pub struct Pool {
 
 impl Pool {
     /// A pool around `me`.
-    pub fn new(me: NodeId, place: Place, position: u64, profile: Profile, rng: ChaCha12Rng, now: Time) -> Self {
+    pub fn new(
+        me: NodeId,
+        place: Place,
+        position: u64,
+        profile: Profile,
+        rng: ChaCha12Rng,
+        now: Time,
+    ) -> Self {
         Self {
             sampler: Sampler::new(place.clone(), profile.shares),
-            me: Seat { position, id: me, place, standing: Standing::Alive },
+            me: Seat {
+                position,
+                id: me,
+                place,
+                standing: Standing::Alive,
+            },
             profile,
             rng,
             peers: BTreeMap::new(),
@@ -271,7 +283,14 @@ impl Pool {
                 moved || before != standing
             }
             None => {
-                self.peers.insert(id, Peer { contact, introduced: false, rtt: Rtt::default() });
+                self.peers.insert(
+                    id,
+                    Peer {
+                        contact,
+                        introduced: false,
+                        rtt: Rtt::default(),
+                    },
+                );
                 true
             }
         };
@@ -338,7 +357,8 @@ impl Pool {
     /// Up to `count` living peers, spread over racks and zones.
     pub fn draw(&mut self, count: usize, fits: impl Fn(&Peer) -> bool) -> Vec<NodeId> {
         let peers = &self.peers;
-        self.sampler.draw(count, &mut self.rng, |id| peers.get(id).is_some_and(&fits))
+        self.sampler
+            .draw(count, &mut self.rng, |id| peers.get(id).is_some_and(&fits))
     }
 
     /// The pool's random numbers, for whoever acts on its behalf.
@@ -368,7 +388,8 @@ impl Pool {
 
     /// Queues a fact to ride on pings and acks.
     pub fn enqueue(&mut self, item: &Item, subject: NodeId, signer: NodeId, priority: Priority) {
-        self.gossip.insert(item, subject, signer, priority, self.profile.rides);
+        self.gossip
+            .insert(item, subject, signer, priority, self.profile.rides);
     }
 
     /// Pushes facts to `fanout` drawn peers at once, except the one they came from.
@@ -386,7 +407,12 @@ impl Pool {
         let mut size = FRAME;
         for item in items {
             if size + item.size() > MAX_DATAGRAM && !news.is_empty() {
-                self.send(to, Frame::News { news: std::mem::take(&mut news) });
+                self.send(
+                    to,
+                    Frame::News {
+                        news: std::mem::take(&mut news),
+                    },
+                );
                 size = FRAME;
             }
             size += item.size();
@@ -400,13 +426,23 @@ impl Pool {
 
     /// Sends a frame over the bound socket.
     pub fn send(&mut self, to: NodeId, frame: Frame) {
-        self.actions.push_back(Action::Send { to, frame, route: Route::Main });
+        self.actions.push_back(Action::Send {
+            to,
+            frame,
+            route: Route::Main,
+        });
     }
 
     /// News for one datagram to `to`: what is held against it first, then the queue.
     fn news_for(&mut self, to: &NodeId) -> Vec<Item> {
-        let Some(peer) = self.peers.get(to) else { return Vec::new() };
-        let mut room = if peer.introduced { MAX_DATAGRAM } else { MAX_INTRODUCED } - FRAME;
+        let Some(peer) = self.peers.get(to) else {
+            return Vec::new();
+        };
+        let mut room = if peer.introduced {
+            MAX_DATAGRAM
+        } else {
+            MAX_INTRODUCED
+        } - FRAME;
         let mut news = Vec::new();
         for item in &peer.contact.charges {
             if item.size() <= room {
@@ -431,7 +467,10 @@ impl Pool {
         let targets = if self.profile.accuses {
             self.ring.clear();
             self.ring.push(self.me.clone());
-            let living = self.peers.values().filter(|p| p.contact.standing != Standing::Dead);
+            let living = self
+                .peers
+                .values()
+                .filter(|p| p.contact.standing != Standing::Dead);
             self.ring.extend(living.map(|p| Seat {
                 position: p.contact.position,
                 id: p.contact.id,
@@ -443,16 +482,39 @@ impl Pool {
         } else {
             // Every link is watched, at 20 pings a second at most.
             let observers = 1.max(self.peers.len() / 20);
-            self.peers.keys().map(|id| observers::Target { id: *id, rank: 0, observers }).collect()
+            self.peers
+                .keys()
+                .map(|id| observers::Target {
+                    id: *id,
+                    rank: 0,
+                    observers,
+                })
+                .collect()
         };
-        self.detector.watch(&targets, &self.profile, &mut self.rng, now);
+        self.detector
+            .watch(&targets, &self.profile, &mut self.rng, now);
     }
 
     /// A ping came in. Answers it.
-    pub fn handle_ping(&mut self, from: NodeId, number: u64, watch: bool, digests: &Digests, now: Time) {
+    pub fn handle_ping(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        watch: bool,
+        digests: &Digests,
+        now: Time,
+    ) {
         let spacing = watch.then(|| self.spacing.pinged(from, now)).flatten();
         let news = self.news_for(&from);
-        self.send(from, Frame::Ack { number, spacing, digest: digests.current(), news });
+        self.send(
+            from,
+            Frame::Ack {
+                number,
+                spacing,
+                digest: digests.current(),
+                news,
+            },
+        );
     }
 
     /// Somebody asks us to ping for it.
@@ -476,7 +538,12 @@ impl Pool {
 
     fn send_ping(&mut self, to: NodeId, number: u64, watch: bool, route: Route, digests: &Digests) {
         let news = self.news_for(&to);
-        let frame = Frame::Ping { number, watch, digest: digests.current(), news };
+        let frame = Frame::Ping {
+            number,
+            watch,
+            digest: digests.current(),
+            news,
+        };
         self.actions.push_back(Action::Send { to, frame, route });
     }
 }

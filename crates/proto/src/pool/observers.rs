@@ -44,7 +44,9 @@ const REACH: usize = 1_024;
 
 /// Everybody whom `me` watches. `ring` is sorted by (position, id) and holds the living, `me` among them.
 pub fn targets(ring: &[Seat], me: &NodeId) -> Vec<Target> {
-    let Some(at) = ring.iter().position(|s| s.id == *me) else { return Vec::new() };
+    let Some(at) = ring.iter().position(|s| s.id == *me) else {
+        return Vec::new();
+    };
     let wanted = k(ring.len()) + 2;
     let mut targets = Vec::new();
     // Going back, unaccused members between the target and us fill its observers; once they are enough, out of two
@@ -59,7 +61,11 @@ pub fn targets(ring: &[Seat], me: &NodeId) -> Vec<Target> {
         }
         let observers = observers(ring, (at + ring.len() - back) % ring.len(), wanted);
         if let Some(rank) = observers.iter().position(|id| id == me) {
-            targets.push(Target { id: seat.id, rank, observers: observers.len() });
+            targets.push(Target {
+                id: seat.id,
+                rank,
+                observers: observers.len(),
+            });
         }
         if seat.standing == Standing::Alive {
             between += 1;
@@ -76,7 +82,10 @@ pub fn targets(ring: &[Seat], me: &NodeId) -> Vec<Target> {
 pub fn observers(ring: &[Seat], at: usize, wanted: usize) -> Vec<NodeId> {
     let mut found: Vec<&Seat> = Vec::with_capacity(wanted);
     let successors = (1..ring.len()).map(|n| &ring[(at + n) % ring.len()]);
-    for seat in successors.filter(|s| s.standing == Standing::Alive).take(REACH) {
+    for seat in successors
+        .filter(|s| s.standing == Standing::Alive)
+        .take(REACH)
+    {
         if found.len() < wanted {
             found.push(seat);
         } else if found.iter().all(|s| s.place == found[0].place) {
@@ -101,8 +110,16 @@ mod tests {
         let seat = |(n, rack): (usize, &&str)| {
             let mut id = NodeId::default();
             id.0[0] = n as u8;
-            let place = Place { zone: Label::new("a").unwrap(), rack: Label::new(rack).unwrap() };
-            Seat { position: n as u64, id, place, standing: Standing::Alive }
+            let place = Place {
+                zone: Label::new("a").unwrap(),
+                rack: Label::new(rack).unwrap(),
+            };
+            Seat {
+                position: n as u64,
+                id,
+                place,
+                standing: Standing::Alive,
+            }
         };
         racks.iter().enumerate().map(seat).collect()
     }
@@ -115,7 +132,11 @@ mod tests {
             assert_eq!(observers.len(), 5);
             for (rank, observer) in observers.iter().enumerate() {
                 let found = targets(&ring, observer);
-                assert!(found.contains(&Target { id: seat.id, rank, observers: 5 }));
+                assert!(found.contains(&Target {
+                    id: seat.id,
+                    rank,
+                    observers: 5
+                }));
             }
         }
         let load: usize = ring.iter().map(|s| targets(&ring, &s.id).len()).sum();
@@ -129,7 +150,12 @@ mod tests {
         for at in 0..20 {
             let found = observers(&ring, at, 5);
             assert!(found.contains(&ring[20].id), "member {at}");
-            assert!(targets(&ring, &ring[20].id).iter().any(|t| t.id == ring[at].id), "member {at}");
+            assert!(
+                targets(&ring, &ring[20].id)
+                    .iter()
+                    .any(|t| t.id == ring[at].id),
+                "member {at}"
+            );
         }
     }
 
@@ -146,6 +172,13 @@ mod tests {
     #[test]
     fn two_members_watch_each_other() {
         let ring = ring(&["r1", "r1"]);
-        assert_eq!(targets(&ring, &ring[0].id), vec![Target { id: ring[1].id, rank: 0, observers: 1 }]);
+        assert_eq!(
+            targets(&ring, &ring[0].id),
+            vec![Target {
+                id: ring[1].id,
+                rank: 0,
+                observers: 1
+            }]
+        );
     }
 }

@@ -38,7 +38,14 @@ pub struct Repair {
 
 impl Repair {
     /// A peer showed its set hash.
-    pub fn compare(&mut self, peer: NodeId, theirs: u64, ours: &Digests, rng: &mut impl Rng, now: Time) {
+    pub fn compare(
+        &mut self,
+        peer: NodeId,
+        theirs: u64,
+        ours: &Digests,
+        rng: &mut impl Rng,
+        now: Time,
+    ) {
         if ours.agrees(theirs) || ours.was(theirs) {
             if let Some(held) = self.peers.get_mut(&peer) {
                 held.due = None;
@@ -46,9 +53,17 @@ impl Repair {
             return;
         }
         self.differed = Some(now);
-        let fresh = Difference { due: None, wait: STANDS, rested: now };
+        let fresh = Difference {
+            due: None,
+            wait: STANDS,
+            rested: now,
+        };
         if self.peers.len() >= REMEMBERED && !self.peers.contains_key(&peer) {
-            let idle = self.peers.iter().find(|(_, d)| d.due.is_none()).or_else(|| self.peers.iter().next());
+            let idle = self
+                .peers
+                .iter()
+                .find(|(_, d)| d.due.is_none())
+                .or_else(|| self.peers.iter().next());
             if let Some(id) = idle.map(|(id, _)| *id) {
                 self.peers.remove(&id);
             }
@@ -86,7 +101,11 @@ impl Repair {
     pub fn finished(&mut self, peer: &NodeId, changed: bool, now: Time) {
         self.under_way.remove(peer);
         if let Some(held) = self.peers.get_mut(peer) {
-            held.wait = if changed { STANDS } else { (held.wait * 2).min(Duration::from_secs(60)) };
+            held.wait = if changed {
+                STANDS
+            } else {
+                (held.wait * 2).min(Duration::from_secs(60))
+            };
             held.rested = if changed { now } else { now + held.wait };
         }
     }
@@ -98,11 +117,23 @@ impl Repair {
 
     pub(super) fn deadline(&self) -> Deadline {
         let at = if self.under_way.len() >= AT_ONCE {
-            self.under_way.values().min().map_or(Time::NEVER, |since| *since + HANGS)
+            self.under_way
+                .values()
+                .min()
+                .map_or(Time::NEVER, |since| *since + HANGS)
         } else {
-            let waiting = self.peers.iter().filter(|(id, _)| !self.under_way.contains_key(id));
-            waiting.filter_map(|(_, d)| d.due).min().unwrap_or(Time::NEVER)
+            let waiting = self
+                .peers
+                .iter()
+                .filter(|(id, _)| !self.under_way.contains_key(id));
+            waiting
+                .filter_map(|(_, d)| d.due)
+                .min()
+                .unwrap_or(Time::NEVER)
         };
-        Deadline { at, why: "reconcile" }
+        Deadline {
+            at,
+            why: "reconcile",
+        }
     }
 }

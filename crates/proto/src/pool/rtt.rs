@@ -18,13 +18,18 @@ impl Rtt {
             self.deviation = 0.75 * self.deviation + 0.25 * (self.smoothed - sample).abs();
             self.smoothed = 0.875 * self.smoothed + 0.125 * sample;
         } else {
-            *self = Self { smoothed: sample, deviation: sample / 2.0, measured: true };
+            *self = Self {
+                smoothed: sample,
+                deviation: sample / 2.0,
+                measured: true,
+            };
         }
     }
 
     /// The smoothed round trip, if one was measured.
     pub(super) fn smoothed(&self) -> Option<Duration> {
-        self.measured.then(|| Duration::from_secs_f32(self.smoothed))
+        self.measured
+            .then(|| Duration::from_secs_f32(self.smoothed))
     }
 
     /// How long to wait for an answer: smoothed + 4 deviations, within bounds; `unknown` before the first measurement.

@@ -21,7 +21,12 @@ pub(super) struct Spacing {
 impl Spacing {
     /// Notes a ping; returns the gaps before it and after the same observer's previous one, in milliseconds.
     pub(super) fn pinged(&mut self, from: NodeId, now: Time) -> Option<(u32, u32)> {
-        let before = self.pings.iter().rev().find(|(id, _)| *id != from).map(|(_, at)| now.since(*at));
+        let before = self
+            .pings
+            .iter()
+            .rev()
+            .find(|(id, _)| *id != from)
+            .map(|(_, at)| now.since(*at));
         let previous = self.pings.iter().rposition(|(id, _)| *id == from);
         let after = previous.and_then(|at| {
             let (_, then) = self.pings.get(at)?;
@@ -53,7 +58,9 @@ mod tests {
     fn observers_that_start_together_spread_out() {
         let interval = Duration::from_millis(1_000);
         let ids: Vec<NodeId> = (0..5_u8).map(|n| NodeId([n; 16])).collect();
-        let mut next: Vec<Time> = (0..5).map(|n| Time::START + Duration::from_millis(n)).collect();
+        let mut next: Vec<Time> = (0..5)
+            .map(|n| Time::START + Duration::from_millis(n))
+            .collect();
         let mut spacing = Spacing::default();
         for _ in 0..5 * 60 {
             let at = (0..5).min_by_key(|n| next[*n]).unwrap();
@@ -61,11 +68,18 @@ mod tests {
             next[at] = now + interval;
             if let Some(gaps) = spacing.pinged(ids[at], now) {
                 let (later, way) = shift(gaps, interval);
-                next[at] = if later { next[at] + way } else { next[at] - way };
+                next[at] = if later {
+                    next[at] + way
+                } else {
+                    next[at] - way
+                };
             }
         }
         next.sort();
-        let gaps: Vec<u128> = next.windows(2).map(|w| w[1].since(w[0]).as_millis()).collect();
+        let gaps: Vec<u128> = next
+            .windows(2)
+            .map(|w| w[1].since(w[0]).as_millis())
+            .collect();
         assert!(gaps.iter().all(|g| (150..=250).contains(g)), "{gaps:?}");
     }
 }

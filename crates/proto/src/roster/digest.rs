@@ -79,10 +79,16 @@ impl Roster {
         let differing: Vec<bool> = ours.iter().zip(theirs).map(|(a, b)| a != b).collect();
         let entries = self
             .iter()
-            .filter(|(id, e)| e.hash() != 0 && differing.get(bucket_of(id, bits)).is_some_and(|d| *d))
+            .filter(|(id, e)| {
+                e.hash() != 0 && differing.get(bucket_of(id, bits)).is_some_and(|d| *d)
+            })
             .map(|(id, e)| (*id, e.hash()))
             .collect();
-        let numbers = (0_u32..).zip(&differing).filter(|(_, d)| **d).map(|(n, _)| n).collect();
+        let numbers = (0_u32..)
+            .zip(&differing)
+            .filter(|(_, d)| **d)
+            .map(|(n, _)| n)
+            .collect();
         (entries, numbers)
     }
 }

@@ -30,7 +30,8 @@ pub struct Charge {
 impl Charge {
     /// Whether it counts for a verdict about a member with this floor.
     pub fn counts(&self, floor: Duration) -> bool {
-        self.accusation.quorate && (self.accusation.basis == Basis::PortClosed || self.accusation.silent >= floor)
+        self.accusation.quorate
+            && (self.accusation.basis == Basis::PortClosed || self.accusation.silent >= floor)
     }
 }
 
@@ -66,7 +67,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(claim: &Verified<Claim>, record: &Arc<Record>, leaf: &Arc<[u8]>, now: Time) -> Self {
+    pub(super) fn new(
+        claim: &Verified<Claim>,
+        record: &Arc<Record>,
+        leaf: &Arc<[u8]>,
+        now: Time,
+    ) -> Self {
         Self {
             certified: Arc::clone(claim.signer()),
             leaf: Arc::clone(leaf),
@@ -86,8 +92,16 @@ impl Entry {
 
     /// The newest incarnation that it signed, whatever it said with it.
     pub fn incarnation(&self) -> Incarnation {
-        let of = |claim: &Option<Verified<Claim>>| claim.as_ref().and_then(|c| c.incarnation()).unwrap_or_default();
-        self.record.incarnation.max(of(&self.alive)).max(of(&self.leave))
+        let of = |claim: &Option<Verified<Claim>>| {
+            claim
+                .as_ref()
+                .and_then(|c| c.incarnation())
+                .unwrap_or_default()
+        };
+        self.record
+            .incarnation
+            .max(of(&self.alive))
+            .max(of(&self.leave))
     }
 
     /// (zone, rack), as certified.
@@ -97,13 +111,18 @@ impl Entry {
 
     /// Whether its goodbye is its last word.
     pub fn has_left(&self) -> bool {
-        self.leave.as_ref().and_then(|c| c.incarnation()).is_some_and(|i| i >= self.incarnation())
+        self.leave
+            .as_ref()
+            .and_then(|c| c.incarnation())
+            .is_some_and(|i| i >= self.incarnation())
     }
 
     /// Whether a refutation names a record that is not here.
     pub fn lacks_record(&self) -> bool {
         self.alive.as_ref().is_some_and(|claim| match &claim.body {
-            Body::Alive(a) => a.incarnation > self.record.incarnation && a.record != self.record_claim.hash(),
+            Body::Alive(a) => {
+                a.incarnation > self.record.incarnation && a.record != self.record_claim.hash()
+            }
             _ => false,
         })
     }
@@ -111,7 +130,9 @@ impl Entry {
     /// Accusations that name the current incarnation.
     pub fn standing(&self) -> impl Iterator<Item = &Charge> {
         let current = self.incarnation();
-        self.charges.iter().filter(move |c| c.accusation.incarnation == current)
+        self.charges
+            .iter()
+            .filter(move |c| c.accusation.incarnation == current)
     }
 
     /// Every claim held about it, newest record first.
@@ -167,11 +188,18 @@ impl Entry {
 
     /// A refutation or a goodbye.
     pub(super) fn merge_own(&mut self, claim: &Verified<Claim>) -> Outcome {
-        let Some(incarnation) = claim.incarnation() else { return Outcome::NotAllowed };
+        let Some(incarnation) = claim.incarnation() else {
+            return Outcome::NotAllowed;
+        };
         let leaving = matches!(claim.body, Body::Leave(_));
         let newest = self.incarnation();
         let news = incarnation > newest
-            || (leaving && incarnation == newest && self.leave.as_ref().is_none_or(|l| l.bytes() < claim.bytes()));
+            || (leaving
+                && incarnation == newest
+                && self
+                    .leave
+                    .as_ref()
+                    .is_none_or(|l| l.bytes() < claim.bytes()));
         if !news {
             return Outcome::Stale;
         }
@@ -187,22 +215,38 @@ impl Entry {
     /// Drops claims that newer ones of the same member made void.
     fn drop_overtaken(&mut self) {
         let newest = self.incarnation();
-        let below = |claim: &Option<Verified<Claim>>, bound| claim.as_ref().and_then(|c| c.incarnation()) < Some(bound);
+        let below = |claim: &Option<Verified<Claim>>, bound| {
+            claim.as_ref().and_then(|c| c.incarnation()) < Some(bound)
+        };
         if below(&self.leave, newest) {
             self.leave = None;
         }
         let record = self.record.incarnation;
-        if self.alive.as_ref().and_then(|c| c.incarnation()).is_some_and(|i| i <= record) {
+        if self
+            .alive
+            .as_ref()
+            .and_then(|c| c.incarnation())
+            .is_some_and(|i| i <= record)
+        {
             self.alive = None;
         }
         self.charges.retain(|c| c.accusation.incarnation >= newest);
     }
 
-    pub(super) fn merge_accusation(&mut self, claim: &Verified<Claim>, accusation: &Accusation, now: Time) -> Outcome {
+    pub(super) fn merge_accusation(
+        &mut self,
+        claim: &Verified<Claim>,
+        accusation: &Accusation,
+        now: Time,
+    ) -> Outcome {
         if accusation.incarnation < self.incarnation() {
             return Outcome::Stale;
         }
-        if let Some(held) = self.charges.iter().position(|c| c.accuser.id == claim.signer) {
+        if let Some(held) = self
+            .charges
+            .iter()
+            .position(|c| c.accuser.id == claim.signer)
+        {
             if !stronger(accusation, claim, &self.charges[held]) {
                 return Outcome::Stale;
             }
@@ -215,27 +259,48 @@ impl Entry {
             heard: now,
         });
         self.keep_the_best();
-        if self.charges.iter().any(|c| c.claim.bytes() == claim.bytes()) { Outcome::New } else { Outcome::Stale }
+        if self
+            .charges
+            .iter()
+            .any(|c| c.claim.bytes() == claim.bytes())
+        {
+            Outcome::New
+        } else {
+            Outcome::Stale
+        }
     }
 
     /// At most [`MAX_CHARGES`]: those that count first, spread over racks, then lowest accuser. The current incarnation
     /// goes before ones that the member has not signed yet.
     fn keep_the_best(&mut self) {
         let (floor, current) = (self.record.floor(), self.incarnation());
-        self.charges.sort_by_key(|c| (c.accusation.incarnation != current, !c.counts(floor), c.accuser.id));
+        self.charges.sort_by_key(|c| {
+            (
+                c.accusation.incarnation != current,
+                !c.counts(floor),
+                c.accuser.id,
+            )
+        });
         if self.charges.len() <= MAX_CHARGES {
             return;
         }
         // Three of a rack are enough for any k; more of it only after everybody else.
         let mut per_rack = std::collections::BTreeMap::<_, usize>::new();
         let mut surplus = |c: &Charge| {
-            let seen = per_rack.entry((c.accuser.zone.clone(), c.accuser.rack.clone())).or_default();
+            let seen = per_rack
+                .entry((c.accuser.zone.clone(), c.accuser.rack.clone()))
+                .or_default();
             *seen += 1;
             *seen > 3
         };
         let ranked: Vec<_> = self.charges.drain(..).map(|c| (surplus(&c), c)).collect();
         let (late, early): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|(surplus, _)| *surplus);
-        self.charges = early.into_iter().chain(late).map(|(_, c)| c).take(MAX_CHARGES).collect();
+        self.charges = early
+            .into_iter()
+            .chain(late)
+            .map(|(_, c)| c)
+            .take(MAX_CHARGES)
+            .collect();
     }
 
     /// What the claims add up to, given who is dead by verdict.

@@ -122,7 +122,8 @@ impl Roster {
     /// Members after `after`, by id.
     pub fn after(&self, after: Option<NodeId>) -> impl Iterator<Item = (&NodeId, &Entry)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.entries.range((after.map_or(Unbounded, Excluded), Unbounded))
+        self.entries
+            .range((after.map_or(Unbounded, Excluded), Unbounded))
     }
 
     /// Number of members, tombstones included.
@@ -162,26 +163,39 @@ impl Roster {
             (Body::Record(_), None) => true,
             (Body::Record(r), Some(e)) => {
                 r.incarnation > e.record.incarnation
-                    || (r.incarnation == e.record.incarnation && e.record_claim.bytes() != claim.bytes())
+                    || (r.incarnation == e.record.incarnation
+                        && e.record_claim.bytes() != claim.bytes())
             }
             (Body::Alive(a), Some(e)) => a.incarnation > e.incarnation(),
             (Body::Leave(l), Some(e)) => {
-                l.incarnation >= e.incarnation() && e.leave.as_ref().is_none_or(|held| held.bytes() != claim.bytes())
+                l.incarnation >= e.incarnation()
+                    && e.leave
+                        .as_ref()
+                        .is_none_or(|held| held.bytes() != claim.bytes())
             }
             (Body::Accusation(a), Some(e)) => {
                 a.incarnation >= e.incarnation()
-                    && e.charges.iter().all(|c| c.accuser.id != claim.signer || stronger(a, claim, c))
+                    && e.charges
+                        .iter()
+                        .all(|c| c.accuser.id != claim.signer || stronger(a, claim, c))
             }
-            (Body::Removal(r), _) => {
-                self.removals.get(&r.removed).is_none_or(|(held, _)| until(held) < r.until)
-            }
+            (Body::Removal(r), _) => self
+                .removals
+                .get(&r.removed)
+                .is_none_or(|(held, _)| until(held) < r.until),
             (Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_), _) => false,
         }
     }
 
     /// Takes a verified claim in. `leaf` is the signer's certificate; `since` is when its effect began, if that was
     /// earlier than now (tombstones carry their age).
-    pub fn merge(&mut self, claim: &Verified<Claim>, leaf: &Arc<[u8]>, since: Time, unix: u64) -> Outcome {
+    pub fn merge(
+        &mut self,
+        claim: &Verified<Claim>,
+        leaf: &Arc<[u8]>,
+        since: Time,
+        unix: u64,
+    ) -> Outcome {
         if claim.signer().datacenter != self.datacenter {
             return Outcome::NotAllowed;
         }
@@ -197,7 +211,11 @@ impl Roster {
             Body::Head(_) => Outcome::NotAllowed,
         };
         if outcome.is_news() {
-            if self.entries.get(&subject).is_some_and(|e| e.charges.is_empty()) {
+            if self
+                .entries
+                .get(&subject)
+                .is_some_and(|e| e.charges.is_empty())
+            {
                 self.accused.remove(&subject);
             }
             self.recompute(subject, since, unix);
@@ -224,7 +242,12 @@ impl Roster {
         Outcome::New
     }
 
-    fn merge_accusation(&mut self, claim: &Verified<Claim>, accusation: &Accusation, now: Time) -> Outcome {
+    fn merge_accusation(
+        &mut self,
+        claim: &Verified<Claim>,
+        accusation: &Accusation,
+        now: Time,
+    ) -> Outcome {
         if accusation.accused == claim.signer {
             return Outcome::NotAllowed;
         }
@@ -242,7 +265,8 @@ impl Roster {
         if self.removals.len() >= MAX_REMOVALS && !self.removals.contains_key(&claim.subject()) {
             return Outcome::Full;
         }
-        self.removals.insert(claim.subject(), (claim.clone(), Arc::clone(leaf)));
+        self.removals
+            .insert(claim.subject(), (claim.clone(), Arc::clone(leaf)));
         Outcome::New
     }
 
@@ -252,7 +276,9 @@ impl Roster {
             let tombs = self.entries.iter().filter(|(_, e)| e.status == status);
             tombs.min_by_key(|(_, e)| e.since).map(|(id, _)| *id)
         };
-        let Some(id) = oldest(Status::Left).or_else(|| oldest(Status::Dead)) else { return false };
+        let Some(id) = oldest(Status::Left).or_else(|| oldest(Status::Dead)) else {
+            return false;
+        };
         self.forget(&id);
         self.dropped += 1;
         true
@@ -281,11 +307,16 @@ impl Roster {
     pub fn reap(&mut self, now: Time, unix: u64) -> Vec<(NodeId, Label)> {
         self.removals.retain(|_, (claim, _)| until(claim) >= unix);
         let gone = |e: &Entry| {
-            let over = matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
+            let over =
+                matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
             over || e.certified.not_after + AFTER_CERTIFICATE < unix
         };
-        let due: Vec<_> =
-            self.entries.iter().filter(|(_, e)| gone(e)).map(|(id, e)| (*id, e.record.name.clone())).collect();
+        let due: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| gone(e))
+            .map(|(id, e)| (*id, e.record.name.clone()))
+            .collect();
         for (id, _) in &due {
             self.forget(id);
         }
@@ -306,7 +337,12 @@ impl Roster {
     }
 
     /// Drops members whose certificates no longer hold.
-    pub fn expel(&mut self, now: Time, unix: u64, holds: impl Fn(&Certified) -> bool) -> Vec<(NodeId, Label)> {
+    pub fn expel(
+        &mut self,
+        now: Time,
+        unix: u64,
+        holds: impl Fn(&Certified) -> bool,
+    ) -> Vec<(NodeId, Label)> {
         let out: Vec<_> = self
             .entries
             .iter()
@@ -332,16 +368,26 @@ impl Roster {
         }
         for id in touched {
             let removed = self.is_removed(&id, unix);
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
             let status = entry.derive(removed, &dead);
             let from = (!entry.fresh).then_some(entry.status);
             if from != Some(status) {
-                self.transitions.push(Transition { id, from, to: status });
+                self.transitions.push(Transition {
+                    id,
+                    from,
+                    to: status,
+                });
                 entry.status = status;
                 entry.since = since;
                 entry.fresh = false;
             }
-            let hash = if entry.has_faded(since) { 0 } else { entry.entry_hash(&id) };
+            let hash = if entry.has_faded(since) {
+                0
+            } else {
+                entry.entry_hash(&id)
+            };
             self.digests.replace(entry.hash, hash);
             entry.hash = hash;
         }
@@ -349,13 +395,17 @@ impl Roster {
     }
 
     fn is_removed(&self, id: &NodeId, unix: u64) -> bool {
-        self.removals.get(id).is_some_and(|(claim, _)| until(claim) >= unix)
+        self.removals
+            .get(id)
+            .is_some_and(|(claim, _)| until(claim) >= unix)
     }
 
     /// Keeps the count of present members by rack in step with the subject's own claims.
     fn settle_present(&mut self, subject: NodeId, unix: u64) {
         let removed = self.is_removed(&subject, unix);
-        let Some(entry) = self.entries.get(&subject) else { return };
+        let Some(entry) = self.entries.get(&subject) else {
+            return;
+        };
         let was = is_present(entry.status);
         let is = !removed && !entry.has_left();
         let rack = entry.rack();
@@ -373,7 +423,11 @@ fn is_present(status: Status) -> bool {
 }
 
 fn until(claim: &Claim) -> u64 {
-    if let Body::Removal(r) = &claim.body { r.until } else { 0 }
+    if let Body::Removal(r) = &claim.body {
+        r.until
+    } else {
+        0
+    }
 }
 
 /// Of one accuser's accusations the newer incarnation holds, then the larger (silence, bytes).

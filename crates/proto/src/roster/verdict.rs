@@ -39,7 +39,9 @@ impl Roster {
         loop {
             let before = dead.len();
             for id in &self.accused {
-                let Some(entry) = self.entries.get(id) else { continue };
+                let Some(entry) = self.entries.get(id) else {
+                    continue;
+                };
                 if dead.contains(id) || entry.has_left() || self.is_removed(id, unix) {
                     continue;
                 }
@@ -87,6 +89,12 @@ impl Roster {
 
 fn rule(present: usize, living: &Racks, entry: &Entry) -> Rule {
     let own = entry.rack();
-    let others = living.iter().filter(|(rack, count)| **count > usize::from(**rack == own)).count();
-    Rule { accusers: k(present), racks: others.min(2) }
+    let others = living
+        .iter()
+        .filter(|(rack, count)| **count > usize::from(**rack == own))
+        .count();
+    Rule {
+        accusers: k(present),
+        racks: others.min(2),
+    }
 }
