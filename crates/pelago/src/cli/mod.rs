@@ -20,6 +20,8 @@ mod wait;
 mod why;
 pub(crate) mod words;
 
+#[cfg(test)]
+pub(crate) use client::{Client, Connect as ConnectOptions};
 pub(crate) use members::table as member_table;
 
 use crate::{

@@ -11,7 +11,7 @@ mod show;
 mod source;
 pub(crate) mod value;
 
-use finding::{Finding, Source};
+use finding::{Finding, Origin, Source};
 use ipnet::IpNet;
 use source::Layers;
 use std::{net::SocketAddr, path::PathBuf};
@@ -86,6 +86,11 @@ fn load_on(inputs: Inputs, interfaces: &[host::Interface]) -> Outcome {
     }
     let mut findings = std::mem::take(&mut layers.findings);
     let settings = check::check(&layers, interfaces, &mut findings);
+    // As a reader meets them; what has no place in a file comes last.
+    findings.sort_by_key(|finding| match &finding.origin {
+        Origin::File { source, span } => (*source, span.start),
+        Origin::Default | Origin::Env(_) | Origin::Flag(_) => (usize::MAX, 0),
+    });
     Outcome {
         layers,
         findings,

@@ -648,3 +648,92 @@ async fn statuses_of_others_show_in_the_verdict() {
     assert_eq!(status.verdict, crate::model::Verdict::Degraded);
     assert_eq!(status.reasons, ["ap-south: 1 of 5 members dead"]);
 }
+
+/// Certificates of one datacenter in a folder: `s1` (server) and `ops` (operator).
+fn certificates(dir: &std::path::Path) -> Pki {
+    let now = crate::pki::unix_now();
+    pelago_pki::init(dir, "test.example", &["eu-west".to_owned()], now).expect("authorities");
+    for (node, role) in [
+        ("s1", pelago_pki::Role::Server),
+        ("ops", pelago_pki::Role::Operator),
+    ] {
+        let request = pelago_pki::IssueRequest {
+            datacenter: "eu-west".into(),
+            zone: "a".into(),
+            rack: "r1".into(),
+            role,
+            node: node.into(),
+            lifetime: Duration::from_secs(3600),
+            out: Some(dir.to_owned()),
+        };
+        pelago_pki::issue(dir, &request, now).expect("a certificate");
+    }
+    Pki {
+        ca: dir.join("ca.pem"),
+        cert: dir.join("s1.pem"),
+        key: dir.join("s1.key"),
+        crl_dir: Some(dir.join("crl")),
+        fail_closed: false,
+    }
+}
+
+#[tokio::test]
+async fn tls_asks_for_certificates_and_operators_may_change() {
+    use crate::{
+        cli::{Client, ConnectOptions},
+        exit::Exit,
+        model::{LeaveBody, SelfBody},
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let pki = certificates(dir.path());
+    let fake = Arc::new(Fake {
+        me: fixture::me(),
+        answer: Mutex::new(fixture::answer(Mode::Local)),
+        events: broadcast::channel(16).0,
+        held: 1..=1,
+    });
+    let bind = "127.0.0.1:0".parse().ok();
+    let http = Http {
+        bind,
+        tls: true,
+        ..Http::default()
+    };
+    let server = start(fake, &http, &pki).await.expect("listens");
+    let address = server.address.expect("listens");
+    let client = |name: &str| {
+        let connect = ConnectOptions {
+            address: format!("https://{address}").parse().ok(),
+            ca: Some(pki.ca.clone()),
+            cert: Some(dir.path().join(format!("{name}.pem"))),
+            key: Some(dir.path().join(format!("{name}.key"))),
+            crls: pki.crl_dir.clone(),
+        };
+        Client::new(&connect).expect("a client")
+    };
+    let own: SelfBody = client("s1").get("/v1/self").await.expect("may read");
+    assert_eq!(own.name, "eu-west-s1");
+    let refused = client("s1")
+        .post::<LeaveBody>("/v1/leave", String::new())
+        .await;
+    assert_eq!(refused.expect_err("only reads").exit, Exit::Denied);
+    client("ops")
+        .post::<LeaveBody>("/v1/leave", String::new())
+        .await
+        .expect("may change");
+    // Without a certificate, and in plaintext, there is no answer at all.
+    let plain = ConnectOptions {
+        address: format!("http://{address}").parse().ok(),
+        ..ConnectOptions::default()
+    };
+    let nobody = Client::new(&plain)
+        .expect("a client")
+        .get::<SelfBody>("/v1/self")
+        .await;
+    assert_eq!(nobody.expect_err("no answer").exit, Exit::Unreachable);
+    // The same certificate, revoked, is refused once the list has been read again.
+    let target = pelago_pki::Target::Certificate(dir.path().join("ops.pem"));
+    pelago_pki::revoke(dir.path(), &target, crate::pki::unix_now()).expect("revoked");
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    let revoked = client("ops").get::<SelfBody>("/v1/self").await;
+    assert_eq!(revoked.expect_err("is revoked").exit, Exit::Unreachable);
+}

@@ -77,34 +77,32 @@ impl Comparison {
 }
 
 fn difference(answer: &Answer, viewers: &[String], name: &str) -> Option<Difference> {
+    // A server that was not asked about this datacenter has no say in it.
     let views = || {
-        let parts = answer.parts.iter().zip(viewers);
-        parts.map(|(part, viewer)| {
-            (
-                viewer,
-                part.datacenters.iter().find(|it| it.name.as_str() == name),
-            )
-        })
+        answer
+            .parts
+            .iter()
+            .zip(viewers)
+            .filter_map(|(part, viewer)| {
+                let held = part.datacenters.iter().find(|it| it.name.as_str() == name);
+                Some((viewer, held?))
+            })
     };
     let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (viewer, datacenter) in views() {
-        let digest = datacenter.map_or("unknown", |it| it.digest.as_str());
-        digests
-            .entry(digest.to_owned())
-            .or_default()
-            .push(viewer.clone());
+        let servers = digests.entry(datacenter.digest.clone()).or_default();
+        servers.push(viewer.clone());
     }
     if digests.len() < 2 {
         return None;
     }
     let all: BTreeMap<_, _> = views()
-        .filter_map(|(_, datacenter)| datacenter)
-        .flat_map(|datacenter| datacenter.members.iter())
+        .flat_map(|(_, datacenter)| datacenter.members.iter())
         .map(|member| ((&member.name, member.id), member))
         .collect();
     let members = all.into_values().filter_map(|member| {
         let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (viewer, datacenter) in views().filter_map(|(viewer, it)| Some((viewer, it?))) {
+        for (viewer, datacenter) in views() {
             let held = datacenter.members.iter().find(|held| held.id == member.id);
             let word = held.map_or_else(
                 || "absent".to_owned(),
@@ -140,6 +138,9 @@ mod tests {
         second.viewer_name = "us-east-s1".parse().expect("a name");
         answer.parts.push(second);
         assert!(Comparison::new(&answer).agree);
+        let mut partly = answer.clone();
+        partly.parts[1].datacenters.pop();
+        assert!(Comparison::new(&partly).agree);
         let datacenter = &mut answer.parts[1].datacenters[0];
         datacenter.digest = "other".into();
         std::sync::Arc::make_mut(&mut datacenter.members)[0].status = Status::Dead;
