@@ -115,7 +115,11 @@ impl Driver {
             let now = self.clock.now();
             let due = self.federation.poll_timeout();
             if due.at <= now {
-                tracing::trace!(why = due.why, late_us = now.since(due.at).as_micros(), "due");
+                tracing::trace!(
+                    why = due.why,
+                    late_us = now.since(due.at).as_micros(),
+                    "due"
+                );
                 self.federation.handle_timeout(now);
             }
             if self.said_goodbye(now) {

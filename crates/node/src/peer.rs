@@ -124,7 +124,7 @@ pub(crate) fn broken(error: &ConnectionError) -> Refuse {
         // Several refusals share an alert; the text that our own verifier gave tells them apart.
         _ => pelago_pki::Refusal::ALL
             .into_iter()
-            .find(|r| detail.contains(&r.to_string()))
+            .find(|r| detail.contains(&format!("OtherError({r:?})")))
             .map(|r| Refused::of(Refusal(r.label())))
             .unwrap_or(match alert {
                 45 => Refused::Expired,

@@ -128,7 +128,10 @@ impl Seeds {
     /// What the protocol is told.
     fn told(&self) -> Input {
         let lan = lock(&self.lan.addresses).iter().copied().collect();
-        Input::Command(Command::Seeds { lan, wan: self.wan_addresses() })
+        Input::Command(Command::Seeds {
+            lan,
+            wan: self.wan_addresses(),
+        })
     }
 
     /// `true` if the addresses changed. A name that does not resolve keeps what others gave.

@@ -20,11 +20,24 @@ fn joining(mut config: Config, seed: &Node) -> Config {
 async fn pool(world: &World, n: usize) -> Vec<Node> {
     let mut nodes = vec![first(world, "n0").await];
     for i in 1..n {
-        let config = world.node("west", &format!("n{i}"), if i % 2 == 0 { Role::Server } else { Role::Client });
+        let config = world.node(
+            "west",
+            &format!("n{i}"),
+            if i % 2 == 0 {
+                Role::Server
+            } else {
+                Role::Client
+            },
+        );
         nodes.push(start(joining(config, &nodes[0])).await);
     }
     for i in 0..n {
-        everyone_sees(&nodes.iter().collect::<Vec<_>>(), &format!("n{i}"), Status::Alive).await;
+        everyone_sees(
+            &nodes.iter().collect::<Vec<_>>(),
+            &format!("n{i}"),
+            Status::Alive,
+        )
+        .await;
     }
     nodes
 }
@@ -38,14 +51,25 @@ async fn two_nodes_join_and_see_each_other_with_their_certified_places() {
         assert!(node.condition().live);
         let seen = members(node);
         assert_eq!(seen.len(), 2);
-        assert!(seen.iter().all(|m| m.rack.as_str() == format!("rack-{}", m.name) && m.region.as_str() == "europe"));
+        assert!(seen.iter().all(
+            |m| m.rack.as_str() == format!("rack-{}", m.name) && m.region.as_str() == "europe"
+        ));
     }
     let view = nodes[1].snapshot().view.clone();
-    let peer = members(&nodes[1]).into_iter().find(|m| m.name.as_str() == "n0").expect("member");
-    assert_eq!((peer.address, peer.stream_address), (nodes[0].me().lan, nodes[0].me().lan_stream));
+    let peer = members(&nodes[1])
+        .into_iter()
+        .find(|m| m.name.as_str() == "n0")
+        .expect("member");
+    assert_eq!(
+        (peer.address, peer.stream_address),
+        (nodes[0].me().lan, nodes[0].me().lan_stream)
+    );
     assert!(view.joined);
     assert!(sample(&nodes[0], "packets", ("kind", "datagram")) > 0.0);
-    assert_eq!(sample(&nodes[0], "datagrams_dropped", ("reason", "forged")), 0.0);
+    assert_eq!(
+        sample(&nodes[0], "datagrams_dropped", ("reason", "forged")),
+        0.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,13 +80,6 @@ async fn five_nodes_agree_notice_a_kill_and_publish_the_view_before_the_event() 
     let victim = nodes.remove(3);
     victim.stop().await;
     assert!(!victim.condition().live);
-    if std::env::var_os("DUMP").is_some() {
-        tokio::time::sleep(std::time::Duration::from_secs(12)).await;
-        for node in &nodes {
-            eprintln!("{:#?}", node.why("n3").await);
-            common::dump(node);
-        }
-    }
     everyone_sees(&nodes.iter().collect::<Vec<_>>(), "n3", Status::Dead).await;
     let dead = async {
         loop {
@@ -72,9 +89,15 @@ async fn five_nodes_agree_notice_a_kill_and_publish_the_view_before_the_event() 
             }
         }
     };
-    let event = tokio::time::timeout(DEADLINE, dead).await.expect("told in time");
+    let event = tokio::time::timeout(DEADLINE, dead)
+        .await
+        .expect("told in time");
     assert_eq!(event.event.name.as_ref().map(|n| n.as_str()), Some("n3"));
-    assert_eq!(status(&nodes[0], "n3"), Some(Status::Dead), "the view explains the event");
+    assert_eq!(
+        status(&nodes[0], "n3"),
+        Some(Status::Dead),
+        "the view explains the event"
+    );
     let earlier = nodes[0].events_since(event.id - 1).expect("remembered");
     assert_eq!(earlier.first().map(|e| e.id), Some(event.id));
     let why = nodes[0].why("n3").await.expect("evidence");
@@ -93,7 +116,12 @@ async fn who_leaves_is_shown_as_left_and_may_come_back() {
     config.pki.key = world.dir.path().join("west/n2/n2.key");
     config.name = None;
     let back = start(joining(config, &nodes[0])).await;
-    everyone_sees(&nodes.iter().chain([&back]).collect::<Vec<_>>(), "n2", Status::Alive).await;
+    everyone_sees(
+        &nodes.iter().chain([&back]).collect::<Vec<_>>(),
+        "n2",
+        Status::Alive,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +138,9 @@ async fn a_restart_is_back_with_and_without_its_data_directory() {
         }
         let node = start(config.clone()).await;
         let boot = eventually("alive again", || async {
-            let seen = members(&seed).into_iter().find(|m| m.name.as_str() == "n1")?;
+            let seen = members(&seed)
+                .into_iter()
+                .find(|m| m.name.as_str() == "n1")?;
             let newer = boots.last().is_none_or(|b| seen.incarnation.boot > *b);
             (seen.status == Status::Alive && newer).then_some(seen.incarnation.boot)
         })
@@ -132,7 +162,10 @@ async fn a_second_process_with_the_same_key_is_reported_and_nobody_is_shut_down(
     config.name = None;
     let clone = start(config).await;
     eventually("the clone is reported", || async {
-        members(&nodes[0]).iter().any(|m| m.name.as_str() == "n1" && m.clone).then_some(())
+        members(&nodes[0])
+            .iter()
+            .any(|m| m.name.as_str() == "n1" && m.clone)
+            .then_some(())
     })
     .await;
     assert!(nodes[1].condition().live && clone.condition().live);
@@ -153,7 +186,15 @@ async fn damaged_state_degrades_and_an_unwritable_directory_stops_nothing() {
     std::fs::write(&file, b"").expect("written");
     config.data_dir = Some(file.join("below"));
     let other = start(config).await;
-    assert!(other.condition().degraded.iter().any(|d| d.contains("data directory")), "{:?}", other.condition());
+    assert!(
+        other
+            .condition()
+            .degraded
+            .iter()
+            .any(|d| d.contains("data directory")),
+        "{:?}",
+        other.condition()
+    );
     everyone_sees(&[&node, &other], "n1", Status::Alive).await;
     assert!(other.condition().live);
 }
@@ -162,13 +203,25 @@ async fn damaged_state_degrades_and_an_unwritable_directory_stops_nothing() {
 async fn strangers_on_the_datagram_port_get_no_answer() {
     let world = World::new(&["west"]);
     let node = first(&world, "n0").await;
-    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0")
+        .await
+        .expect("bound");
     for length in [0, 1, 43, 44, 100, 1200, 1201, 60_000] {
-        stranger.send_to(&vec![1; length], node.me().lan).await.expect("sent");
+        stranger
+            .send_to(&vec![1; length], node.me().lan)
+            .await
+            .expect("sent");
     }
     let reason = |r| sample(&node, "datagrams_dropped", ("reason", r));
     eventually("all counted", || async {
-        let all = ["short", "oversized", "version", "malformed", "receiver_key", "unknown_sender"];
+        let all = [
+            "short",
+            "oversized",
+            "version",
+            "malformed",
+            "receiver_key",
+            "unknown_sender",
+        ];
         (all.iter().map(|r| reason(r)).sum::<f64>() >= 8.0).then_some(())
     })
     .await;

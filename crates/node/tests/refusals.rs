@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{DOMAIN, World, copy, eventually, everyone_sees, now, refused, sample, start, try_start};
+use common::{
+    DOMAIN, World, copy, eventually, everyone_sees, now, refused, sample, start, try_start,
+};
 use pelago_node::{Node, StartError, config::Config, fault::Faults};
 use pelago_pki::{IssueRequest, Role, Target};
 use pelago_proto::view::Status;
@@ -16,22 +18,33 @@ fn joining(mut config: Config, seed: &Node) -> Config {
 /// A bare QUIC client with the given TLS configuration and protocol; returns how the connection ended.
 async fn dial(tls: rustls::ClientConfig, to: std::net::SocketAddr) -> quinn::ConnectionError {
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("crypto");
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().expect("address")).expect("endpoint");
+    let mut endpoint =
+        quinn::Endpoint::client("127.0.0.1:0".parse().expect("address")).expect("endpoint");
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
     match endpoint.connect(to, "pelago.invalid").expect("dial").await {
-        Ok(connection) => {
-            tokio::time::timeout(common::DEADLINE, connection.closed()).await.expect("closed in time")
-        }
+        Ok(connection) => tokio::time::timeout(common::DEADLINE, connection.closed())
+            .await
+            .expect("closed in time"),
         Err(error) => error,
     }
 }
 
 fn tls(config: &Config, accept: &pelago_pki::Accept, alpn: &[u8]) -> rustls::ClientConfig {
     let pki = &config.pki;
-    let store = pelago_pki::TrustStore::load(&pki.ca, pki.crl_dir.as_deref(), pelago_pki::Policy::default());
+    let store = pelago_pki::TrustStore::load(
+        &pki.ca,
+        pki.crl_dir.as_deref(),
+        pelago_pki::Policy::default(),
+    );
     let identity = pelago_pki::Identity::load(&pki.cert, &pki.key).expect("identity");
-    pelago_pki::client_config(&store.expect("store"), &identity, accept, pelago_pki::Expect::Any, &[alpn])
-        .expect("config")
+    pelago_pki::client_config(
+        &store.expect("store"),
+        &identity,
+        accept,
+        pelago_pki::Expect::Any,
+        &[alpn],
+    )
+    .expect("config")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,34 +55,67 @@ async fn nobody_without_a_certificate_of_the_right_kind_gets_in() {
     let anybody = pelago_pki::Accept::anybody();
 
     // No certificate at all.
-    let mut bare = tls(&world.node("west", "bare", Role::Client), &anybody, b"pelago-lan/1");
+    let mut bare = tls(
+        &world.node("west", "bare", Role::Client),
+        &anybody,
+        b"pelago-lan/1",
+    );
     bare.client_auth_cert_resolver = Arc::new(NoCertificate);
     dial(bare, node.me().lan_stream).await;
     refused(&node, "no-certificate").await;
 
     // Another datacenter's on the LAN.
-    dial(tls(&world.node("east", "e0", Role::Server), &anybody, b"pelago-lan/1"), node.me().lan_stream).await;
+    dial(
+        tls(
+            &world.node("east", "e0", Role::Server),
+            &anybody,
+            b"pelago-lan/1",
+        ),
+        node.me().lan_stream,
+    )
+    .await;
     refused(&node, "wrong-datacenter").await;
 
     // A client on the WAN; an operator anywhere.
-    dial(tls(&world.node("west", "c0", Role::Client), &anybody, b"pelago-wan/1"), wan).await;
+    dial(
+        tls(
+            &world.node("west", "c0", Role::Client),
+            &anybody,
+            b"pelago-wan/1",
+        ),
+        wan,
+    )
+    .await;
     refused(&node, "role").await;
 
     // The right certificate, the wrong protocol.
-    dial(tls(&world.node("west", "n9", Role::Server), &anybody, b"pelago-lan/9"), node.me().lan_stream).await;
+    dial(
+        tls(
+            &world.node("west", "n9", Role::Server),
+            &anybody,
+            b"pelago-lan/9",
+        ),
+        node.me().lan_stream,
+    )
+    .await;
     refused(&node, "protocol").await;
 
     // The node's own key.
     let own = dial(tls(&own_files(&world), &anybody, b"pelago-wan/1"), wan).await;
-    assert!(matches!(own, quinn::ConnectionError::ApplicationClosed(_)), "{own:?}");
+    assert!(
+        matches!(own, quinn::ConnectionError::ApplicationClosed(_)),
+        "{own:?}"
+    );
     refused(&node, "myself").await;
 
     // Another trust domain's: nobody here knows who issued it. Its own view of us must not end the handshake first.
-    let other = World::of("other.test", &["west"]);
-    let mut stranger = other.node("west", "n0", Role::Server);
+    let other = World::of("other.test", &["north"]);
+    let mut stranger = other.node("north", "n0", Role::Server);
     let mut foreign = tls(&stranger, &anybody, b"pelago-wan/1");
     stranger.pki.ca = world.pki().join("ca.pem");
-    foreign.dangerous().set_certificate_verifier(Arc::new(Anyone));
+    foreign
+        .dangerous()
+        .set_certificate_verifier(Arc::new(Anyone));
     dial(foreign, wan).await;
     refused(&node, "unknown-issuer").await;
 
@@ -88,9 +134,18 @@ fn own_files(world: &World) -> Config {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_certificate_is_refused_at_start_and_by_others() {
-    let world = World::new(&["west"]);
+    let day = 24 * 3600;
+    let world = World {
+        dir: tempfile::tempdir().expect("dir"),
+        faults: Faults::none(),
+    };
+    world.add_at(DOMAIN, &["west"], now() - 40 * day);
     let node = start(world.node("west", "n0", Role::Server)).await;
-    let fresh = world.node("west", "n1", Role::Client);
+    let overdue = node.condition().degraded;
+    assert!(
+        overdue.iter().any(|d| d.contains("revocation list")),
+        "old lists are told, and no more: {overdue:?}"
+    );
     let request = IssueRequest {
         datacenter: "west".into(),
         zone: "a".into(),
@@ -100,15 +155,22 @@ async fn an_expired_certificate_is_refused_at_start_and_by_others() {
         lifetime: Duration::from_secs(3600),
         out: Some(world.dir.path().join("old")),
     };
-    // Issued days ago; the authority was dated back with it for this test only.
-    let then = now();
-    let issued = pelago_pki::issue(&world.pki(), &request, then).expect("issued");
-    let mut config = joining(fresh, &node);
+    let issued = pelago_pki::issue(&world.pki(), &request, now() - 5 * day).expect("issued");
+    let mut config = world.node("west", "n1", Role::Client);
     config.name = None;
     config.pki.cert = issued.cert;
     config.pki.key = issued.key;
-    let member = start(config).await;
-    everyone_sees(&[&node, &member], "old", Status::Alive).await;
+    dial(
+        tls(&config, &pelago_pki::Accept::anybody(), b"pelago-lan/1"),
+        node.me().lan_stream,
+    )
+    .await;
+    refused(&node, "expired").await;
+    let refused = try_start(config).await.map(|_| ());
+    assert!(
+        matches!(&refused, Err(StartError::Pki(why)) if why.contains("expired")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,12 +181,18 @@ async fn revoking_closes_live_connections_and_later_ones() {
     let member = start(config.clone()).await;
     everyone_sees(&[&node, &member], "n1", Status::Alive).await;
     let lan = pelago_pki::Accept::anybody();
-    let live = tokio::spawn(dial(tls(&config, &lan, b"pelago-lan/1"), node.me().lan_stream));
+    let live = tokio::spawn(dial(
+        tls(&config, &lan, b"pelago-lan/1"),
+        node.me().lan_stream,
+    ));
     let target = Target::Certificate(config.pki.cert.clone());
     pelago_pki::revoke(&world.pki(), &target, now()).expect("revoked");
     node.reload().await;
     let ended = live.await.expect("ended");
-    assert!(!matches!(ended, quinn::ConnectionError::TimedOut), "{ended:?}");
+    assert!(
+        !matches!(ended, quinn::ConnectionError::TimedOut),
+        "{ended:?}"
+    );
     dial(tls(&config, &lan, b"pelago-lan/1"), node.me().lan_stream).await;
     refused(&node, "revoked").await;
 }
@@ -137,14 +205,27 @@ async fn renewed_certificates_are_taken_up_and_broken_files_change_nothing() {
     let before = sample(&node, "cert_not_after_seconds", ("", ""));
     std::fs::write(&config.pki.cert, "no certificate").expect("written");
     let report = node.reload().await;
-    assert_eq!((report.applied.len(), report.failed.len()), (0, 1), "{report:?}");
-    assert!(node.condition().degraded.iter().any(|d| d.contains("not re-read")));
+    assert_eq!(
+        (report.applied.len(), report.failed.len()),
+        (0, 1),
+        "{report:?}"
+    );
+    assert!(
+        node.condition()
+            .degraded
+            .iter()
+            .any(|d| d.contains("not re-read"))
+    );
     assert_eq!(sample(&node, "cert_not_after_seconds", ("", "")), before);
     // Written anew under the same name; nobody calls reload.
     let other = world.node("west", "n1", Role::Server);
     std::fs::copy(&other.pki.cert, &config.pki.cert).expect("copied");
     let report = node.reload().await;
-    assert_eq!(report.failed.len(), 1, "another node's certificate is not taken up: {report:?}");
+    assert_eq!(
+        report.failed.len(),
+        1,
+        "another node's certificate is not taken up: {report:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,8 +234,14 @@ async fn a_renewal_is_noticed_without_being_told() {
     let config = world.node("west", "n0", Role::Server);
     let node = start(config.clone()).await;
     let before = sample(&node, "cert_not_after_seconds", ("", ""));
-    pelago_pki::renew(&world.pki(), &config.pki.cert, false, Some(Duration::from_secs(48 * 3600)), now())
-        .expect("renewed");
+    pelago_pki::renew(
+        &world.pki(),
+        &config.pki.cert,
+        false,
+        Some(Duration::from_secs(48 * 3600)),
+        now(),
+    )
+    .expect("renewed");
     eventually("the new certificate is in force", || async {
         (sample(&node, "cert_not_after_seconds", ("", "")) > before).then_some(())
     })
@@ -169,7 +256,10 @@ async fn a_configuration_that_cannot_work_is_refused_at_start() {
     let config = world.node("west", "n0", Role::Server);
     let mut wrong = config.clone();
     wrong.zone = Some("b".into());
-    assert!(matches!(try_start(wrong).await, Err(StartError::Mismatch { field: "zone", .. })));
+    assert!(matches!(
+        try_start(wrong).await,
+        Err(StartError::Mismatch { field: "zone", .. })
+    ));
     let mut wrong = config.clone();
     wrong.wan = None;
     assert!(matches!(try_start(wrong).await, Err(StartError::Config(_))));
@@ -187,11 +277,17 @@ async fn a_configuration_that_cannot_work_is_refused_at_start() {
     assert!(matches!(try_start(wrong).await, Err(StartError::Pki(_))));
     let mut client = world.node("west", "c0", Role::Client);
     client.wan = config.wan.clone();
-    assert!(matches!(try_start(client).await, Err(StartError::Config(_))));
+    assert!(matches!(
+        try_start(client).await,
+        Err(StartError::Config(_))
+    ));
     let running = start(config.clone()).await;
     let mut taken = config;
     taken.lan.port = running.me().lan.port();
-    assert!(matches!(try_start(taken).await, Err(StartError::Bind { .. })));
+    assert!(matches!(
+        try_start(taken).await,
+        Err(StartError::Bind { .. })
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +295,10 @@ async fn a_datacenter_that_nobody_has_heard_of_joins_without_anybodys_files_chan
     let world = World::new(&["west"]);
     let node = start(world.node("west", "w0", Role::Server)).await;
     // The operator of the new datacenter holds the root's directory; the old nodes keep the files they have.
-    let mut new = World { dir: tempfile::tempdir().expect("dir"), faults: Faults::none() };
+    let mut new = World {
+        dir: tempfile::tempdir().expect("dir"),
+        faults: Faults::none(),
+    };
     copy(&world.pki(), &new.pki());
     new.add(DOMAIN, &["east"]);
     new.faults = world.faults.clone();
@@ -214,7 +313,11 @@ async fn a_datacenter_that_nobody_has_heard_of_joins_without_anybodys_files_chan
 struct NoCertificate;
 
 impl rustls::client::ResolvesClientCert for NoCertificate {
-    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
         None
     }
     fn has_certs(&self) -> bool {

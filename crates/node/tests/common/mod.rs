@@ -1,5 +1,9 @@
 //! Shared by the tests: a throw-away federation on loopback, and waiting that polls with a deadline.
-#![allow(dead_code, clippy::expect_used, reason = "every test uses another part of it")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "every test uses another part of it"
+)]
 
 use pelago_node::{
     Node, StartError,
@@ -26,7 +30,10 @@ pub struct World {
 }
 
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 impl World {
@@ -35,14 +42,21 @@ impl World {
     }
 
     pub fn of(domain: &str, datacenters: &[&str]) -> Self {
-        let world = Self { dir: tempfile::tempdir().expect("dir"), faults: Faults::new(1) };
+        let world = Self {
+            dir: tempfile::tempdir().expect("dir"),
+            faults: Faults::new(1),
+        };
         world.add(domain, datacenters);
         world
     }
 
     pub fn add(&self, domain: &str, datacenters: &[&str]) {
+        self.add_at(domain, datacenters, now());
+    }
+
+    pub fn add_at(&self, domain: &str, datacenters: &[&str], when: u64) {
         let names: Vec<_> = datacenters.iter().map(|d| (*d).to_owned()).collect();
-        pelago_pki::init(&self.pki(), domain, &names, now()).expect("authorities");
+        pelago_pki::init(&self.pki(), domain, &names, when).expect("authorities");
     }
 
     pub fn pki(&self) -> PathBuf {
@@ -54,7 +68,14 @@ impl World {
         self.node_at(datacenter, name, role, "a", &format!("rack-{name}"))
     }
 
-    pub fn node_at(&self, datacenter: &str, name: &str, role: Role, zone: &str, rack: &str) -> Config {
+    pub fn node_at(
+        &self,
+        datacenter: &str,
+        name: &str,
+        role: Role,
+        zone: &str,
+        rack: &str,
+    ) -> Config {
         let out = self.dir.path().join(datacenter).join(name);
         let request = IssueRequest {
             datacenter: datacenter.into(),
@@ -93,8 +114,14 @@ impl World {
                 probe_interval: Duration::from_millis(200),
                 pause_tolerance: Duration::from_secs(2),
             },
-            wan: (role == Role::Server)
-                .then(|| Wan { address, port: 0, advertise: None, allow: loopback, join: Vec::new(), seats: 3 }),
+            wan: (role == Role::Server).then(|| Wan {
+                address,
+                port: 0,
+                advertise: None,
+                allow: loopback,
+                join: Vec::new(),
+                seats: 3,
+            }),
             faults: self.faults.clone(),
         }
     }
@@ -122,19 +149,28 @@ pub async fn try_start(config: Config) -> Result<Node, StartError> {
     static LOG: std::sync::Once = std::sync::Once::new();
     LOG.call_once(|| {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .init();
     });
     Node::start(config).await
 }
 
 /// Polls until it holds.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut probe: impl FnMut() -> F,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe().await {
             return found;
         }
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -142,36 +178,51 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut probe:
 /// Every member that a node sees, of every datacenter.
 pub fn members(node: &Node) -> Vec<Member> {
     let snapshot = node.snapshot();
-    snapshot.view.datacenters.values().flat_map(|d| d.members.iter().cloned()).collect()
+    snapshot
+        .view
+        .datacenters
+        .values()
+        .flat_map(|d| d.members.iter().cloned())
+        .collect()
 }
 
 pub fn status(node: &Node, name: &str) -> Option<Status> {
-    members(node).iter().find(|m| m.name.as_str() == name).map(|m| m.status)
+    members(node)
+        .iter()
+        .find(|m| m.name.as_str() == name)
+        .map(|m| m.status)
 }
 
 /// Waits until every node sees a member so.
 pub async fn everyone_sees(nodes: &[&Node], name: &str, wanted: Status) {
-    let seen = || nodes.iter().map(|n| (n.me().name.to_string(), status(n, name))).collect::<Vec<_>>();
+    let seen = || {
+        nodes
+            .iter()
+            .map(|n| (n.me().name.to_string(), status(n, name)))
+            .collect::<Vec<_>>()
+    };
     let start = Instant::now();
     while seen().iter().any(|(_, s)| *s != Some(wanted)) {
-        assert!(start.elapsed() < DEADLINE, "{name} is not {wanted} everywhere: {:?}", seen());
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{name} is not {wanted} everywhere: {:?}",
+            seen()
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// One series of a node's samples.
 pub fn sample(node: &Node, name: &str, label: (&str, &str)) -> f64 {
-    let fits = |l: &Vec<(&'static str, String)>| l.iter().any(|(k, v)| *k == label.0 && v == label.1);
+    let fits =
+        |l: &Vec<(&'static str, String)>| l.iter().any(|(k, v)| *k == label.0 && v == label.1);
     let samples = node.samples();
-    let found = samples.iter().find(|s| s.name == name && (label.0.is_empty() || fits(&s.labels)));
-    found.unwrap_or_else(|| panic!("no series {name} {label:?}")).value
-}
-
-/// Everything a node knows about itself, for failing tests.
-pub fn dump(node: &Node) {
-    for sample in node.samples().iter().filter(|s| s.value != 0.0) {
-        eprintln!("{} {} {:?} {}", node.me().name, sample.name, sample.labels, sample.value);
-    }
+    let found = samples
+        .iter()
+        .find(|s| s.name == name && (label.0.is_empty() || fits(&s.labels)));
+    found
+        .unwrap_or_else(|| panic!("no series {name} {label:?}"))
+        .value
 }
 
 pub async fn refused(node: &Node, reason: &str) {
