@@ -83,11 +83,10 @@ impl Known {
     pub fn seen_again(&mut self, claim: &Claim, direct: bool) {
         if let Some(held) = self.heads.get_mut(&claim.signer)
             && held.claim.bytes() == claim.bytes()
+            && direct
         {
-            if direct {
-                held.first_hand = true;
-                held.direct = Some(held.made);
-            }
+            held.first_hand = true;
+            held.direct = Some(held.made);
         }
     }
 

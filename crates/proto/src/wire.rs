@@ -59,6 +59,15 @@ pub struct HeadItem {
     pub direct: bool,
 }
 
+/// A datacenter's authority on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityItem {
+    /// Its certificate, DER.
+    pub certificate: Arc<[u8]>,
+    /// Its revocation list, DER.
+    pub crl: Arc<[u8]>,
+}
+
 /// One datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -220,8 +229,8 @@ pub enum Reply {
     Seats {
         /// Seat holders.
         bundles: Vec<Bundle>,
-        /// Authorities: certificate and revocation list, DER.
-        authorities: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+        /// Authorities that the asker lacks.
+        authorities: Vec<AuthorityItem>,
     },
 }
 
@@ -533,7 +542,12 @@ impl Reply {
             } => {
                 let authorities: Vec<(ByteBuf, ByteBuf)> = authorities
                     .iter()
-                    .map(|(ca, crl)| (ByteBuf::from(ca.to_vec()), ByteBuf::from(crl.to_vec())))
+                    .map(|a| {
+                        (
+                            ByteBuf::from(a.certificate.to_vec()),
+                            ByteBuf::from(a.crl.to_vec()),
+                        )
+                    })
                     .collect();
                 pack(8, (bundles_out(bundles), authorities))
             }
@@ -591,7 +605,10 @@ impl Reply {
                     bundles: bundles_in(bundles),
                     authorities: authorities
                         .into_iter()
-                        .map(|(ca, crl)| (ca.into_vec().into(), crl.into_vec().into()))
+                        .map(|(certificate, crl)| AuthorityItem {
+                            certificate: certificate.into_vec().into(),
+                            crl: crl.into_vec().into(),
+                        })
                         .collect(),
                 })
             }

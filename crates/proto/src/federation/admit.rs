@@ -44,12 +44,9 @@ impl Federation {
         arrival: Arrival,
         now: Time,
     ) -> bool {
-        let claim = match Claim::parse(bytes) {
-            Ok(claim) => claim,
-            Err(_) => {
-                self.drop("claim_malformed");
-                return false;
-            }
+        let Ok(claim) = Claim::parse(bytes) else {
+            self.drop("claim_malformed");
+            return false;
         };
         if claim.signer == self.me.id && matches!(claim.body, Body::Head(_)) {
             return false;

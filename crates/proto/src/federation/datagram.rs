@@ -72,12 +72,9 @@ impl Federation {
         if self.left {
             return;
         }
-        let frame = match Frame::decode(payload) {
-            Ok(frame) => frame,
-            Err(_) => {
-                self.drop("frame_malformed");
-                return;
-            }
+        let Ok(frame) = Frame::decode(payload) else {
+            self.drop("frame_malformed");
+            return;
         };
         let known = match tier {
             Tier::Lan => self.own().roster.get(&from).is_some(),

@@ -12,7 +12,7 @@ use crate::{
     pool::Pool,
     time::Time,
     view::Status,
-    wire::{Ask, Bundle, Frame, HeadItem, Item, Reply},
+    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, Reply},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -312,7 +312,10 @@ impl Federation {
             .iter()
             .filter(|a| held.get(&a.datacenter).is_none_or(|n| *n < a.crl_number));
         let authorities = newer
-            .map(|a| (Arc::clone(&a.certificate), Arc::clone(&a.crl)))
+            .map(|a| AuthorityItem {
+                certificate: Arc::clone(&a.certificate),
+                crl: Arc::clone(&a.crl),
+            })
             .take(64)
             .collect();
         let asker = from.certified.datacenter.clone();
@@ -367,12 +370,15 @@ impl Federation {
         tier: Tier,
         address: Option<SocketAddr>,
         bundles: &[Bundle],
-        authorities: &[(Arc<[u8]>, Arc<[u8]>)],
+        authorities: &[AuthorityItem],
         from: NodeId,
         now: Time,
     ) {
-        for (certificate, crl) in authorities.iter().take(64) {
-            match self.trust.admit_authority(certificate, crl) {
+        for authority in authorities.iter().take(64) {
+            match self
+                .trust
+                .admit_authority(&authority.certificate, &authority.crl)
+            {
                 Ok(news) => {
                     if news {
                         self.count("authorities_learnt");

@@ -11,11 +11,12 @@
 //! Only answers to pings count as signs of life, and only those received directly (or through a relay asked just now): late
 //! hearsay masks deaths. Before anything is signed, a sample of others must have answered: else the fault may be ours.
 
-use super::{Action, Pool, Profile, Route, Standing, observers::Target, spacing};
+use super::{Action, Pool, Profile, Route, Standing, observers::Target};
 use crate::{
     federation::ProbeId,
     identity::NodeId,
     roster::{Digests, k},
+    sampler::Nearness,
     time::{Deadline, Time},
 };
 use rand::{Rng, RngExt};
@@ -42,52 +43,52 @@ const SAMPLE: usize = 8;
 const SAMPLE_FRESH: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     First,
     Second,
     Last,
 }
 
 #[derive(Debug)]
-struct Probe {
-    started: Time,
-    stage: Stage,
-    deadline: Time,
+pub(super) struct Probe {
+    pub(super) started: Time,
+    pub(super) stage: Stage,
+    pub(super) deadline: Time,
     /// Relays that were asked and have not answered at all.
-    nacks: u8,
+    pub(super) nacks: u8,
     /// A stream was opened and has neither answered nor failed.
-    stream: bool,
+    pub(super) stream: bool,
 }
 
 #[derive(Debug)]
-struct Signed {
-    silent: Duration,
-    closed: bool,
-    quorate: bool,
+pub(super) struct Signed {
+    pub(super) silent: Duration,
+    pub(super) closed: bool,
+    pub(super) quorate: bool,
 }
 
 #[derive(Debug)]
-struct Watch {
-    target: Target,
-    next: Time,
-    probe: Option<Probe>,
+pub(super) struct Watch {
+    pub(super) target: Target,
+    pub(super) next: Time,
+    pub(super) probe: Option<Probe>,
     /// First unanswered ping.
-    silent_since: Option<Time>,
+    pub(super) silent_since: Option<Time>,
     /// When it was accused, by us or others.
-    suspected: Option<Time>,
+    pub(super) suspected: Option<Time>,
     /// When the last ping before signing for good must have been answered.
-    last_try: Option<Time>,
+    pub(super) last_try: Option<Time>,
     /// No new attempt to sign before this.
-    rest: Time,
-    signed: Option<Signed>,
+    pub(super) rest: Time,
+    pub(super) signed: Option<Signed>,
     /// Refusals in a row, of fresh sockets: 3 complete the proof.
-    refusals: u8,
+    pub(super) refusals: u8,
     /// WAN: the link is known to be down.
-    down: bool,
+    pub(super) down: bool,
 }
 
 #[derive(Debug)]
-enum Purpose {
+pub(super) enum Purpose {
     Watch,
     Sample,
     Random,
@@ -98,30 +99,30 @@ enum Purpose {
 }
 
 #[derive(Debug)]
-struct Pending {
-    to: NodeId,
-    sent: Time,
-    purpose: Purpose,
+pub(super) struct Pending {
+    pub(super) to: NodeId,
+    pub(super) sent: Time,
+    pub(super) purpose: Purpose,
 }
 
 #[derive(Debug, Default)]
-struct Sample {
-    drawn: Option<Time>,
-    asked: usize,
-    answered: BTreeSet<NodeId>,
+pub(super) struct Sample {
+    pub(super) drawn: Option<Time>,
+    pub(super) asked: usize,
+    pub(super) answered: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
 pub(super) struct Detector {
-    watches: BTreeMap<NodeId, Watch>,
-    pending: BTreeMap<u64, Pending>,
-    next_number: u64,
-    sample: Sample,
+    pub(super) watches: BTreeMap<NodeId, Watch>,
+    pub(super) pending: BTreeMap<u64, Pending>,
+    pub(super) next_number: u64,
+    pub(super) sample: Sample,
     /// Everybody in random order: the fallback while views differ.
-    shuffled: Vec<NodeId>,
-    next_random: Time,
+    pub(super) shuffled: Vec<NodeId>,
+    pub(super) next_random: Time,
     /// Relays that owe a nack.
-    next_nack: Time,
+    pub(super) next_nack: Time,
 }
 
 impl Detector {
@@ -185,7 +186,7 @@ impl Detector {
         }
     }
 
-    fn number(&mut self, to: NodeId, purpose: Purpose, now: Time) -> u64 {
+    pub(super) fn number(&mut self, to: NodeId, purpose: Purpose, now: Time) -> u64 {
         self.next_number += 1;
         if self.pending.len() >= PENDING {
             self.pending.pop_first();
@@ -286,7 +287,7 @@ impl Watch {
         }
     }
 
-    fn fell_silent(&mut self, at: Time, floor: Duration, n: usize) {
+    pub(super) fn fell_silent(&mut self, at: Time, floor: Duration, n: usize) {
         if self.silent_since.is_none() {
             self.silent_since = Some(at);
             let late = u32::try_from((self.target.rank + 1).saturating_sub(k(n))).unwrap_or(0);
@@ -294,7 +295,7 @@ impl Watch {
         }
     }
 
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.silent_since = None;
         self.last_try = None;
         self.refusals = 0;
@@ -344,38 +345,47 @@ impl Pool {
     }
 
     fn tick_watch(&mut self, id: &NodeId, digests: &Digests, now: Time) {
-        let Some(peer) = self.peers.get(id) else {
-            return;
-        };
-        let (floor, standing, incarnation) = (
-            peer.contact.floor,
-            peer.contact.standing,
-            peer.contact.incarnation,
-        );
-        let patience = self.patience(id);
-        let n = self.sampler.len() + 1;
-        let Some(watch) = self.detector.watches.get_mut(id) else {
-            return;
-        };
+        self.tick_closed(id, now);
+        self.tick_floor(id, digests, now);
+        self.tick_probe(id, digests, now);
+    }
 
+    /// Three refusals, and no refutation since: the process is gone.
+    fn tick_closed(&mut self, id: &NodeId, now: Time) {
+        let Some(watch) = self.detector.watches.get(id) else {
+            return;
+        };
         if watch.closed_due().is_some_and(|at| at <= now) {
             let silent = now.since(watch.silent_since.unwrap_or(now));
             let quorate = self.quorate();
             self.sign(*id, silent, true, quorate, now);
         }
+    }
+
+    /// Silent beyond its floor: one more ping, then an accusation for good.
+    fn tick_floor(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+        let patience = self.patience(id);
+        let Some((floor, standing)) = self
+            .peers
+            .get(id)
+            .map(|p| (p.contact.floor, p.contact.standing))
+        else {
+            return;
+        };
         let Some(watch) = self.detector.watches.get_mut(id) else {
             return;
         };
         if let Some(at) = watch.last_try {
-            if at <= now {
-                watch.last_try = None;
-                watch.rest = now + AGAIN;
-                let silent = now.since(watch.silent_since.unwrap_or(now));
-                let quorate = self.quorate();
-                // One that is not quorate has nothing to add to an accusation beyond the floor.
-                if standing != Standing::Dead && (quorate || standing != Standing::Unreachable) {
-                    self.sign(*id, silent, false, quorate, now);
-                }
+            if at > now {
+                return;
+            }
+            watch.last_try = None;
+            watch.rest = now + AGAIN;
+            let silent = now.since(watch.silent_since.unwrap_or(now));
+            let quorate = self.quorate();
+            // One that is not quorate has nothing to add to an accusation beyond the floor.
+            if standing != Standing::Dead && (quorate || standing != Standing::Unreachable) {
+                self.sign(*id, silent, false, quorate, now);
             }
         } else if watch.floor_due().is_some_and(|at| at <= now) {
             let done = watch
@@ -390,15 +400,22 @@ impl Pool {
                 self.ask_sample(id, digests, now);
             }
         }
+    }
 
+    /// The probe itself: begins it, or takes it one stage further.
+    fn tick_probe(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+        let patience = self.patience(id);
+        let Some(floor) = self.peers.get(id).map(|p| p.contact.floor) else {
+            return;
+        };
+        let n = self.sampler.len() + 1;
         let Some(watch) = self.detector.watches.get_mut(id) else {
             return;
         };
         match &mut watch.probe {
             None if watch.next <= now => {
                 self.tally.probes += 1;
-                let suspected = watch.suspected.is_some();
-                let fresh = suspected && watch.refusals < 3;
+                let fresh = watch.suspected.is_some() && watch.refusals < 3;
                 watch.probe = Some(Probe {
                     started: now,
                     stage: Stage::First,
@@ -434,32 +451,39 @@ impl Pool {
                         probe.deadline = now + patience;
                         return;
                     }
-                    self.tally.failures += 1;
-                    let (missed, since) = (
-                        probe.nacks,
-                        now.since(watch.silent_since.unwrap_or(probe.started)),
-                    );
-                    // Relays that nacked prove that we are well; those that kept silent say the fault may be ours.
-                    self.health.failed(missed.min(1));
-                    self.end_probe(id, now);
-                    let quorate = self.quorate();
-                    let unsigned = self
-                        .detector
-                        .watches
-                        .get(id)
-                        .is_some_and(|w| w.signed.is_none() && w.suspected.is_none());
-                    if unsigned {
-                        let _ = incarnation;
-                        self.sign(*id, since, false, quorate, now);
-                    }
+                    let (missed, since) = (probe.nacks, probe.started);
+                    self.everything_failed(id, missed, since, now);
                 }
             },
             _ => {}
         }
     }
 
+    /// Pings, relays and stream: nothing came back.
+    fn everything_failed(&mut self, id: &NodeId, missed_nacks: u8, started: Time, now: Time) {
+        self.tally.failures += 1;
+        // Relays that nacked prove that we are well; those that kept silent say the fault may be ours.
+        self.health.failed(missed_nacks.min(1));
+        self.end_probe(id, now);
+        let quorate = self.quorate();
+        let Some(watch) = self.detector.watches.get(id) else {
+            return;
+        };
+        if watch.signed.is_none() && watch.suspected.is_none() {
+            let silent = now.since(watch.silent_since.unwrap_or(started));
+            self.sign(*id, silent, false, quorate, now);
+        }
+    }
+
     /// Asks for an accusation to be signed, once per strength.
-    fn sign(&mut self, id: NodeId, silent: Duration, closed: bool, quorate: bool, now: Time) {
+    pub(super) fn sign(
+        &mut self,
+        id: NodeId,
+        silent: Duration,
+        closed: bool,
+        quorate: bool,
+        now: Time,
+    ) {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
@@ -494,7 +518,7 @@ impl Pool {
         self.health.stretch(patience)
     }
 
-    fn end_probe(&mut self, id: &NodeId, now: Time) {
+    pub(super) fn end_probe(&mut self, id: &NodeId, now: Time) {
         let interval = self.profile.probe_interval;
         let Some(watch) = self.detector.watches.get_mut(id) else {
             return;
@@ -514,7 +538,7 @@ impl Pool {
         watch.next = (probe.started + step).max(now);
     }
 
-    fn ping_watched(&mut self, id: &NodeId, fresh: bool, digests: &Digests, now: Time) {
+    pub(super) fn ping_watched(&mut self, id: &NodeId, fresh: bool, digests: &Digests, now: Time) {
         let number = self.detector.number(*id, Purpose::Watch, now);
         let route = if fresh {
             Route::Fresh(ProbeId(number))
@@ -567,11 +591,7 @@ impl Pool {
             p.contact.id != *id && p.contact.standing == Standing::Alive
         });
         let mut chosen: Vec<NodeId> = Vec::new();
-        for near in [
-            super::super::sampler::Nearness::Rack,
-            super::super::sampler::Nearness::Zone,
-            super::super::sampler::Nearness::Far,
-        ] {
+        for near in [Nearness::Rack, Nearness::Zone, Nearness::Far] {
             let fits = |p: &&NodeId| {
                 self.peers
                     .get(*p)
@@ -588,7 +608,7 @@ impl Pool {
     }
 
     /// Pings a sample of others, unless that was done just now.
-    fn ask_sample(&mut self, except: &NodeId, digests: &Digests, now: Time) {
+    pub(super) fn ask_sample(&mut self, except: &NodeId, digests: &Digests, now: Time) {
         if self
             .detector
             .sample
@@ -606,165 +626,6 @@ impl Pool {
         for id in drawn {
             let number = self.detector.number(id, Purpose::Sample, now);
             self.send_ping(id, number, false, Route::Main, digests);
-        }
-    }
-
-    /// An ack came in.
-    pub fn handle_ack(
-        &mut self,
-        from: NodeId,
-        number: u64,
-        spacing: Option<(u32, u32)>,
-        now: Time,
-    ) {
-        match self.detector.pending.remove(&number) {
-            Some(pending) if pending.to == from => {
-                if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.rtt.update(now.since(pending.sent));
-                }
-                match pending.purpose {
-                    Purpose::Relay(asker, number, _) => {
-                        self.send(
-                            asker,
-                            crate::wire::Frame::Relayed {
-                                number,
-                                answered: true,
-                            },
-                        );
-                    }
-                    Purpose::Sample => {
-                        self.detector.sample.answered.insert(from);
-                    }
-                    Purpose::Watch | Purpose::Random | Purpose::Asked(_) => {}
-                }
-                self.alive(&from, spacing, now);
-            }
-            Some(pending) => {
-                // Not its number to answer: keep waiting for the one who was asked.
-                self.detector.pending.insert(number, pending);
-            }
-            None => {}
-        }
-    }
-
-    /// A relay answered.
-    pub fn handle_relayed(&mut self, from: NodeId, number: u64, answered: bool, now: Time) {
-        let Some(pending) = self.detector.pending.remove(&number) else {
-            return;
-        };
-        let Purpose::Asked(relay) = pending.purpose else {
-            self.detector.pending.insert(number, pending);
-            return;
-        };
-        if relay != from {
-            self.detector.pending.insert(number, pending);
-        } else if answered {
-            self.alive(&pending.to, None, now);
-        } else if let Some(probe) = self
-            .detector
-            .watches
-            .get_mut(&pending.to)
-            .and_then(|w| w.probe.as_mut())
-        {
-            probe.nacks = probe.nacks.saturating_sub(1);
-        }
-    }
-
-    /// A stream probe ended.
-    pub fn stream_answered(&mut self, id: &NodeId, answered: bool, now: Time) {
-        if answered {
-            // Streams get through and datagrams do not: it may hold another key of ours. Say again who we are.
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.introduced = false;
-            }
-            self.alive(id, None, now);
-        } else if let Some(probe) = self
-            .detector
-            .watches
-            .get_mut(id)
-            .and_then(|w| w.probe.as_mut())
-        {
-            probe.stream = false;
-        }
-    }
-
-    /// A sign of life.
-    fn alive(&mut self, id: &NodeId, spacing: Option<(u32, u32)>, now: Time) {
-        let Some(watch) = self.detector.watches.get_mut(id) else {
-            return;
-        };
-        if watch.down {
-            self.actions.push_back(Action::Link { to: *id, up: true });
-        }
-        watch.answered();
-        if watch.probe.is_some() {
-            self.health.succeeded();
-            self.end_probe(id, now);
-            if let (Some(gaps), Some(watch)) = (spacing, self.detector.watches.get_mut(id)) {
-                let interval = self.profile.probe_interval
-                    * u32::try_from(watch.target.observers).unwrap_or(1);
-                let (later, way) = spacing::shift(gaps, interval);
-                watch.next = if later {
-                    watch.next + way
-                } else {
-                    (watch.next - way).max(now)
-                };
-            }
-        }
-    }
-
-    /// A fresh socket heard that nobody listens there.
-    pub fn handle_port_closed(&mut self, probe: ProbeId, digests: &Digests, now: Time) {
-        let Some(pending) = self.detector.pending.remove(&probe.0) else {
-            return;
-        };
-        let id = pending.to;
-        let Some(peer) = self.peers.get(&id) else {
-            return;
-        };
-        let floor = peer.contact.floor;
-        let n = self.sampler.len() + 1;
-        let Some(watch) = self.detector.watches.get_mut(&id) else {
-            return;
-        };
-        watch.fell_silent(pending.sent, floor, n);
-        watch.refusals = watch.refusals.saturating_add(1);
-        match watch.refusals {
-            1 => {
-                self.ping_watched(&id, true, digests, now);
-                self.ask_sample(&id, digests, now);
-            }
-            2 => {
-                let unsigned = watch.signed.is_none() && watch.suspected.is_none();
-                let silent = now.since(watch.silent_since.unwrap_or(now));
-                if unsigned {
-                    let quorate = self.quorate();
-                    self.sign(id, silent, false, quorate, now);
-                }
-                let number = self.detector.number(id, Purpose::Watch, now);
-                self.send_ping(
-                    id,
-                    number,
-                    true,
-                    Route::FreshStream(ProbeId(number)),
-                    digests,
-                );
-            }
-            _ => {}
-        }
-    }
-
-    /// Somebody accused a peer: its observers ping it at once.
-    pub(super) fn accused(&mut self, id: &NodeId, now: Time) {
-        self.rebuild_ring(now);
-        if let Some(watch) = self.detector.watches.get_mut(id)
-            && watch.suspected.is_none()
-        {
-            watch.suspected = Some(now);
-            watch.next = now;
-            if watch.refusals == 0 {
-                watch.probe = None;
-            }
         }
     }
 

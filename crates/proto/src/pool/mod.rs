@@ -4,6 +4,7 @@
 //! A pool knows peers, not claims: whom to reach where, how they stand, what to tell them. It never sees a signature;
 //! what it wants signed or asked goes out as an [`Action`].
 
+mod answers;
 mod detector;
 mod gossip;
 pub mod health;
