@@ -25,7 +25,10 @@ fn hear(known: &mut Known, node: &Node, seq: u64, digest: u64, direct: bool, now
 
 #[test]
 fn a_datacenter_nobody_has_spoken_for_is_unreachable() {
-    assert_eq!((known().reachability(NOW), known().age(NOW)), (Unreachable, None));
+    assert_eq!(
+        (known().reachability(NOW), known().age(NOW)),
+        (Unreachable, None)
+    );
 }
 
 #[test]
@@ -109,7 +112,10 @@ fn a_new_boot_outranks_any_counter() {
 
 #[test]
 fn a_server_of_another_datacenter_does_not_speak_for_this_one() {
-    let foreigner = Realm::new(DOMAIN).issue(&Claimant { datacenter: label("dc2"), ..claimant(1) });
+    let foreigner = Realm::new(DOMAIN).issue(&Claimant {
+        datacenter: label("dc2"),
+        ..claimant(1)
+    });
     assert!(!hear(&mut known(), &foreigner, 1, 7, true, NOW));
 }
 

@@ -1,6 +1,6 @@
 //! Who is believed: one refusal per rule, and nothing that differs from what was signed by a single byte.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
 mod common;
 
@@ -19,7 +19,10 @@ fn server() -> Arc<Node> {
 }
 
 fn client() -> Arc<Node> {
-    Realm::new(DOMAIN).issue(&Claimant { role: Role::Client, ..claimant(2) })
+    Realm::new(DOMAIN).issue(&Claimant {
+        role: Role::Client,
+        ..claimant(2)
+    })
 }
 
 fn operator() -> Arc<Node> {
@@ -46,7 +49,10 @@ fn one_of_each() -> Vec<(Arc<Node>, Verified<Claim>)> {
         (Arc::clone(&server), server.leave(at(1, 2))),
         (Arc::clone(&server), server.accuse(other, at(1, 0), secs(3))),
         (Arc::clone(&server), server.head(at(1, 0), 7)),
-        (Arc::clone(&operator), operator.remove(other, common::NOT_AFTER)),
+        (
+            Arc::clone(&operator),
+            operator.remove(other, common::NOT_AFTER),
+        ),
         (server, record),
     ]
 }
@@ -110,20 +116,28 @@ fn a_client_has_no_seat() {
 #[test]
 fn a_client_has_no_wan_address() {
     let node = client();
-    let claim = node.record_with(at(1, 0), |r| r.wan = Some("192.0.2.1:7002".parse().unwrap()));
+    let claim = node.record_with(at(1, 0), |r| {
+        r.wan = Some("192.0.2.1:7002".parse().unwrap())
+    });
     assert_eq!(judge_own(&node, &claim), Err(Refused::Role));
 }
 
 #[test]
 fn a_client_signs_no_heads() {
     let node = client();
-    assert_eq!(judge_own(&node, &node.head(at(1, 0), 7)), Err(Refused::Role));
+    assert_eq!(
+        judge_own(&node, &node.head(at(1, 0), 7)),
+        Err(Refused::Role)
+    );
 }
 
 #[test]
 fn only_operators_remove() {
     let node = server();
-    assert_eq!(judge_own(&node, &node.remove(NodeId([9; 16]), u64::MAX)), Err(Refused::Role));
+    assert_eq!(
+        judge_own(&node, &node.remove(NodeId([9; 16]), u64::MAX)),
+        Err(Refused::Role)
+    );
 }
 
 #[test]
@@ -137,7 +151,10 @@ fn operators_accuse_nobody() {
 fn an_operators_record_is_not_even_read() {
     // The wire has a number for the role, so that it stays reserved; no record may bear it.
     let node = operator();
-    assert_eq!(Claim::parse(node.record(at(1, 0)).bytes()), Err(Malformed::Shape));
+    assert_eq!(
+        Claim::parse(node.record(at(1, 0)).bytes()),
+        Err(Malformed::Shape)
+    );
 }
 
 #[test]
@@ -150,29 +167,56 @@ fn a_record_must_name_the_certificate_at_hand() {
 #[test]
 fn nobody_is_believed_by_anothers_certificate() {
     let (node, other) = (server(), client());
-    assert_eq!(judge(&node.leave(at(1, 1)), &node, &other.certified), Err(Refused::Signer));
+    assert_eq!(
+        judge(&node.leave(at(1, 1)), &node, &other.certified),
+        Err(Refused::Signer)
+    );
 }
 
 #[test]
 fn a_certificate_with_the_id_but_another_key_does_not_help() {
     let node = server();
-    let forged = Certified { public_key: client().certified.public_key, ..node.certified.clone() };
-    assert_eq!(judge(&node.leave(at(1, 1)), &node, &forged), Err(Refused::Signature));
+    let forged = Certified {
+        public_key: client().certified.public_key,
+        ..node.certified.clone()
+    };
+    assert_eq!(
+        judge(&node.leave(at(1, 1)), &node, &forged),
+        Err(Refused::Signature)
+    );
 }
 
 #[test]
 fn a_record_beyond_its_size_is_refused() {
     let node = server();
     let tag = |length: usize| [("t".to_owned(), "x".repeat(length))].into();
-    let fits = (0..120).find(|n| node.record_with(at(1, 0), |r| r.tags = tag(*n)).bytes().len() == MAX_RECORD).unwrap();
-    assert_eq!(judge_own(&node, &node.record_with(at(1, 0), |r| r.tags = tag(fits))), Ok(()));
-    assert_eq!(judge_own(&node, &node.record_with(at(1, 0), |r| r.tags = tag(fits + 1))), Err(Refused::Size));
+    let fits = (0..120)
+        .find(|n| {
+            node.record_with(at(1, 0), |r| r.tags = tag(*n))
+                .bytes()
+                .len()
+                == MAX_RECORD
+        })
+        .unwrap();
+    assert_eq!(
+        judge_own(&node, &node.record_with(at(1, 0), |r| r.tags = tag(fits))),
+        Ok(())
+    );
+    assert_eq!(
+        judge_own(
+            &node,
+            &node.record_with(at(1, 0), |r| r.tags = tag(fits + 1))
+        ),
+        Err(Refused::Size)
+    );
 }
 
 #[test]
 fn a_claim_beyond_every_size_is_not_even_read() {
     let node = server();
-    let claim = node.record_with(at(1, 0), |r| r.tags = [("t".into(), "x".repeat(MAX_CLAIM))].into());
+    let claim = node.record_with(at(1, 0), |r| {
+        r.tags = [("t".into(), "x".repeat(MAX_CLAIM))].into()
+    });
     assert_eq!(Claim::parse(claim.bytes()), Err(Malformed::Limit));
 }
 
@@ -184,7 +228,11 @@ fn a_flipped_byte_anywhere_in_the_signature_is_noticed() {
             let mut bytes = claim.bytes().to_vec();
             bytes[at] ^= 0xff;
             let parsed = Claim::parse(&bytes).unwrap();
-            assert_eq!(verify(&*node, parsed, &certified).err(), Some(Refused::Signature), "byte {at}");
+            assert_eq!(
+                verify(&*node, parsed, &certified).err(),
+                Some(Refused::Signature),
+                "byte {at}"
+            );
         }
     }
 }
@@ -193,7 +241,10 @@ fn a_flipped_byte_anywhere_in_the_signature_is_noticed() {
 fn no_prefix_of_a_claim_is_a_claim() {
     for (_, claim) in one_of_each() {
         for length in 0..claim.bytes().len() {
-            assert!(Claim::parse(&claim.bytes()[..length]).is_err(), "{length} bytes");
+            assert!(
+                Claim::parse(&claim.bytes()[..length]).is_err(),
+                "{length} bytes"
+            );
         }
     }
 }
@@ -217,7 +268,11 @@ fn no_flipped_bit_survives() {
         for bit in 0..8 * claim.bytes().len() {
             let mut bytes = claim.bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(!is_believed(&bytes, &node), "bit {bit} of {:?}", claim.body.kind());
+            assert!(
+                !is_believed(&bytes, &node),
+                "bit {bit} of {:?}",
+                claim.body.kind()
+            );
         }
     }
 }
@@ -240,9 +295,12 @@ fn a_counter_at_its_very_end_is_refused() {
     let node = server();
     for end in [at(u64::MAX, 0), at(0, u64::MAX)] {
         let record = node.record(end);
-        for claim in
-            [node.alive(end, &record), node.leave(end), node.accuse(node.id(), end, secs(3)), node.head(end, 0)]
-        {
+        for claim in [
+            node.alive(end, &record),
+            node.leave(end),
+            node.accuse(node.id(), end, secs(3)),
+            node.head(end, 0),
+        ] {
             assert_eq!(Claim::parse(claim.bytes()), Err(Malformed::Shape));
         }
         assert_eq!(Claim::parse(record.bytes()), Err(Malformed::Shape));
@@ -255,14 +313,20 @@ fn the_counter_before_the_end_is_taken() {
     let claim = node.leave(at(u64::MAX - 1, u64::MAX - 1));
     assert_eq!(
         Claim::parse(claim.bytes()).unwrap().incarnation(),
-        Some(Incarnation { boot: u64::MAX - 1, seq: u64::MAX - 1 })
+        Some(Incarnation {
+            boot: u64::MAX - 1,
+            seq: u64::MAX - 1
+        })
     );
 }
 
 /// A record with tags a=x and b=y, its two pairs replaced by `pairs`.
 fn record_with_raw_tags(pairs: &[u8; 8]) -> Vec<u8> {
     let tags = [("a".into(), "x".into()), ("b".into(), "y".into())].into();
-    let mut bytes = server().record_with(at(1, 0), |r| r.tags = tags).bytes().to_vec();
+    let mut bytes = server()
+        .record_with(at(1, 0), |r| r.tags = tags)
+        .bytes()
+        .to_vec();
     let written = *b"\x61a\x61x\x61b\x61y";
     let found = bytes.windows(8).position(|w| *w == written).unwrap();
     bytes[found..found + 8].copy_from_slice(pairs);
@@ -276,12 +340,18 @@ fn sorted_tags_are_read() {
 
 #[test]
 fn unsorted_tags_are_refused() {
-    assert_eq!(Claim::parse(&record_with_raw_tags(b"\x61b\x61y\x61a\x61x")), Err(Malformed::Shape));
+    assert_eq!(
+        Claim::parse(&record_with_raw_tags(b"\x61b\x61y\x61a\x61x")),
+        Err(Malformed::Shape)
+    );
 }
 
 #[test]
 fn repeated_tags_are_refused() {
-    assert_eq!(Claim::parse(&record_with_raw_tags(b"\x61a\x61x\x61a\x61y")), Err(Malformed::Shape));
+    assert_eq!(
+        Claim::parse(&record_with_raw_tags(b"\x61a\x61x\x61a\x61y")),
+        Err(Malformed::Shape)
+    );
 }
 
 #[test]
@@ -289,8 +359,12 @@ fn an_ipv4_address_written_as_ipv6_is_refused() {
     // ::ffff:1.2.3.4 in place of an IPv6 address of the same length.
     let claim = server().record_with(at(1, 0), |r| r.lan = "[2001:db8::1]:7000".parse().unwrap());
     let mut bytes = claim.bytes().to_vec();
-    let found = bytes.windows(4).position(|w| *w == [0x20, 0x01, 0x0d, 0xb8]).unwrap();
-    bytes[found..found + 16].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4]);
+    let found = bytes
+        .windows(4)
+        .position(|w| *w == [0x20, 0x01, 0x0d, 0xb8])
+        .unwrap();
+    bytes[found..found + 16]
+        .copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4]);
     assert_eq!(Claim::parse(&bytes), Err(Malformed::Shape));
 }
 
@@ -306,7 +380,11 @@ fn values_outside_their_range_are_refused() {
         node.record_with(at(1, 0), |r| r.software = "x".repeat(33)),
     ];
     for (n, record) in records.iter().enumerate() {
-        assert_eq!(Claim::parse(record.bytes()), Err(Malformed::Shape), "record {n}");
+        assert_eq!(
+            Claim::parse(record.bytes()),
+            Err(Malformed::Shape),
+            "record {n}"
+        );
     }
 }
 
@@ -315,15 +393,27 @@ fn a_claim_of_another_trust_domain_is_not_believed() {
     let here = server();
     let elsewhere = Realm::new("example.org").issue(&claimant(1));
     assert_eq!(here.certified, elsewhere.certified);
-    assert_eq!(judge(&elsewhere.leave(at(1, 1)), &here, &here.certified), Err(Refused::Signature));
+    assert_eq!(
+        judge(&elsewhere.leave(at(1, 1)), &here, &here.certified),
+        Err(Refused::Signature)
+    );
 }
 
 /// A goodbye at 1.1 whose signature binds another claim type than its payload names.
 fn leave_signed_as(node: &Node, kind: u8) -> Vec<u8> {
-    let header = HeaderBuilder::new().algorithm(iana::Algorithm::Ed25519).key_id(node.id().0.to_vec()).build();
+    let header = HeaderBuilder::new()
+        .algorithm(iana::Algorithm::Ed25519)
+        .key_id(node.id().0.to_vec())
+        .build();
     let aad = [b"pelago/1/", &[kind, b'/'][..], DOMAIN.as_bytes()].concat();
-    let claim = CoseSign1Builder::new().protected(header).payload(vec![0x83, 3, 1, 1]);
-    claim.create_signature(&aad, |tbs| Trust::sign(node, tbs).to_vec()).build().to_vec().unwrap()
+    let claim = CoseSign1Builder::new()
+        .protected(header)
+        .payload(vec![0x83, 3, 1, 1]);
+    claim
+        .create_signature(&aad, |tbs| Trust::sign(node, tbs).to_vec())
+        .build()
+        .to_vec()
+        .unwrap()
 }
 
 #[test]
@@ -331,6 +421,9 @@ fn a_signature_for_one_kind_of_claim_does_not_serve_another() {
     let node = server();
     assert!(is_believed(&leave_signed_as(&node, 3), &node));
     for kind in [0, 1, 2, 4, 5, 6] {
-        assert!(!is_believed(&leave_signed_as(&node, kind), &node), "kind {kind}");
+        assert!(
+            !is_believed(&leave_signed_as(&node, kind), &node),
+            "kind {kind}"
+        );
     }
 }

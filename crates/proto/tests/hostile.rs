@@ -9,7 +9,7 @@ use pelago_proto::{
     claim::Claim,
     federation::{Federation, MAX_MESSAGE, ProbeId, RequestError, RequestId, Tier},
     identity::{Incarnation, NodeId, Role},
-    wire::{Ask, Bundle, Frame, HeadItem, Item, MAX_DATAGRAM, Reply},
+    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, MAX_DATAGRAM, Reply},
 };
 use proptest::{prelude::*, sample::Index};
 use std::{fs, path::PathBuf, sync::Arc};
@@ -29,17 +29,27 @@ impl Victim {
         let mut federation = me.start();
         let others: Vec<_> = (1..4).map(|n| realm.server(n, "a", "r2")).collect();
         for other in &others {
-            let known = federation.handle_introduction(other.record(at(1, 0)).bytes(), &other.leaf, NOW);
+            let known =
+                federation.handle_introduction(other.record(at(1, 0)).bytes(), &other.leaf, NOW);
             assert_eq!(known.map(|(id, _)| id), Some(other.id()));
         }
         while federation.poll_transmit().is_some() {}
-        Self { realm, me, federation, others }
+        Self {
+            realm,
+            me,
+            federation,
+            others,
+        }
     }
 
     /// Everything that belief shows in.
     fn state(&mut self) -> (u64, String, Incarnation) {
         let view = self.federation.view(NOW);
-        (self.federation.generation(), view.datacenters["dc1"].digest.clone(), self.federation.incarnation())
+        (
+            self.federation.generation(),
+            view.datacenters["dc1"].digest.clone(),
+            self.federation.incarnation(),
+        )
     }
 
     fn peer_id(&self) -> NodeId {
@@ -58,7 +68,10 @@ impl Victim {
 
     /// Hands one claim in as news and says why it was dropped, if it was for this reason.
     fn news(&mut self, claim: &[u8], leaf: Option<&Arc<[u8]>>) {
-        let item = Item { claim: claim.into(), leaf: leaf.cloned() };
+        let item = Item {
+            claim: claim.into(),
+            leaf: leaf.cloned(),
+        };
         self.datagram(Tier::Lan, &Frame::News { news: vec![item] }.encode());
     }
 
@@ -73,7 +86,8 @@ impl Victim {
     /// Starts a request, so that a response can be handed in.
     fn asked(&mut self) -> RequestId {
         while self.federation.poll_request().is_some() {}
-        self.federation.seeds(vec!["10.9.9.9:7001".parse().unwrap()], Vec::new(), NOW);
+        self.federation
+            .seeds(vec!["10.9.9.9:7001".parse().unwrap()], Vec::new(), NOW);
         self.federation.poll_request().unwrap().id
     }
 
@@ -88,22 +102,51 @@ impl Victim {
     }
 
     fn items(&self) -> Vec<Item> {
-        let item = |b: Bundle| Item { claim: Arc::clone(&b.claims[0]), leaf: Some(b.leaf) };
+        let item = |b: Bundle| Item {
+            claim: Arc::clone(&b.claims[0]),
+            leaf: Some(b.leaf),
+        };
         self.known().into_iter().map(item).take(1).collect()
     }
 
     fn frames(&self) -> Vec<Vec<u8>> {
         let news = self.items();
         let head = self.others[0].head(at(1, 1), 5);
-        let head = Item { claim: Arc::clone(head.bytes()), leaf: None };
+        let head = Item {
+            claim: Arc::clone(head.bytes()),
+            leaf: None,
+        };
         let target = self.others[1].id();
         [
-            Frame::Ping { number: 1, watch: true, digest: 5, news: news.clone() },
-            Frame::Ack { number: 1, spacing: Some((1, 2)), digest: 5, news: news.clone() },
-            Frame::PingReq { number: 1, target, within: ms(60) },
-            Frame::Relayed { number: 1, answered: true },
+            Frame::Ping {
+                number: 1,
+                watch: true,
+                digest: 5,
+                news: news.clone(),
+            },
+            Frame::Ack {
+                number: 1,
+                spacing: Some((1, 2)),
+                digest: 5,
+                news: news.clone(),
+            },
+            Frame::PingReq {
+                number: 1,
+                target,
+                within: ms(60),
+            },
+            Frame::Relayed {
+                number: 1,
+                answered: true,
+            },
             Frame::News { news },
-            Frame::Heads { heads: vec![HeadItem { item: head, age: ms(1), direct: true }] },
+            Frame::Heads {
+                heads: vec![HeadItem {
+                    item: head,
+                    age: ms(1),
+                    direct: true,
+                }],
+            },
         ]
         .iter()
         .map(Frame::encode)
@@ -114,12 +157,30 @@ impl Victim {
         let (known, dc) = (self.known(), || label("dc1"));
         [
             Ask::Probe { news: self.items() },
-            Ask::Pull { datacenter: dc(), after: None },
-            Ask::Introduce { me: known[0].clone(), you: Some(known[1].clone()), digest: 9 },
-            Ask::Compare { datacenter: dc(), bits: 2, buckets: vec![1, 2, 3, 4] },
-            Ask::Exchange { datacenter: dc(), want: vec![self.peer_id()], give: known.clone() },
+            Ask::Pull {
+                datacenter: dc(),
+                after: None,
+            },
+            Ask::Introduce {
+                me: known[0].clone(),
+                you: Some(known[1].clone()),
+                digest: 9,
+            },
+            Ask::Compare {
+                datacenter: dc(),
+                bits: 2,
+                buckets: vec![1, 2, 3, 4],
+            },
+            Ask::Exchange {
+                datacenter: dc(),
+                want: vec![self.peer_id()],
+                give: known.clone(),
+            },
             Ask::Heads,
-            Ask::Seats { known: vec![(dc(), 1)], mine: known },
+            Ask::Seats {
+                known: vec![(dc(), 1)],
+                mine: known,
+            },
         ]
         .iter()
         .map(Ask::encode)
@@ -131,12 +192,34 @@ impl Victim {
         let (one, next) = (known[0].clone(), Some(self.peer_id()));
         [
             Reply::Here { news: self.items() },
-            Reply::Page { bundles: known.clone(), next, you: None },
-            Reply::Busy { after: ms(5), referrals: known.clone() },
-            Reply::Met { me: one, you: None, digest: 4 },
-            Reply::Differences { entries: vec![(self.peer_id(), 3)], buckets: vec![0] },
-            Reply::Given { bundles: known.clone() },
-            Reply::Seats { bundles: known, authorities: vec![(Arc::from([1; 9]), Arc::from([2; 9]))] },
+            Reply::Page {
+                bundles: known.clone(),
+                next,
+                you: None,
+            },
+            Reply::Busy {
+                after: ms(5),
+                referrals: known.clone(),
+            },
+            Reply::Met {
+                me: one,
+                you: None,
+                digest: 4,
+            },
+            Reply::Differences {
+                entries: vec![(self.peer_id(), 3)],
+                buckets: vec![0],
+            },
+            Reply::Given {
+                bundles: known.clone(),
+            },
+            Reply::Seats {
+                bundles: known,
+                authorities: vec![AuthorityItem {
+                    certificate: Arc::from([1; 9]),
+                    crl: Arc::from([2; 9]),
+                }],
+            },
         ]
         .iter()
         .map(Reply::encode)
@@ -197,7 +280,10 @@ fn vectors() -> Vec<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
     let text = ["frames.txt", "asks.txt", "replies.txt"].map(read).concat();
-    text.lines().filter_map(|l| l.split_once(' ')).map(|(_, bytes)| unhex(bytes)).collect()
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(_, bytes)| unhex(bytes))
+        .collect()
 }
 
 /// Whatever is read is written the same way.
@@ -303,24 +389,50 @@ fn nesting_ends_before_the_stack_does() {
 fn forged_lengths_reserve_nothing() {
     for head in [0x9b, 0x5b, 0x7b] {
         let bomb = [&[0x83, 1, 5, head][..], &[0x7f; 8]].concat();
-        assert!(Frame::decode(&bomb).is_err() && Ask::decode(&bomb).is_err() && Reply::decode(&bomb).is_err());
+        assert!(
+            Frame::decode(&bomb).is_err()
+                && Ask::decode(&bomb).is_err()
+                && Reply::decode(&bomb).is_err()
+        );
     }
 }
 
 #[test]
 fn a_datagram_beyond_its_size_is_not_read() {
     let mut victim = Victim::new();
-    let item = Item { claim: vec![0; MAX_DATAGRAM + 64].into(), leaf: None };
+    let item = Item {
+        claim: vec![0; MAX_DATAGRAM + 64].into(),
+        leaf: None,
+    };
     victim.datagram(Tier::Lan, &Frame::News { news: vec![item] }.encode());
-    assert_eq!((victim.dropped("frame_malformed"), victim.dropped("claim_malformed")), (1, 0));
+    assert_eq!(
+        (
+            victim.dropped("frame_malformed"),
+            victim.dropped("claim_malformed")
+        ),
+        (1, 0)
+    );
 }
 
 #[test]
 fn a_question_beyond_its_size_is_not_read() {
     let mut victim = Victim::new();
-    let item = Item { claim: vec![0; MAX_MESSAGE].into(), leaf: None };
-    assert!(victim.request(Tier::Lan, &Ask::Probe { news: vec![item] }.encode()).is_empty());
-    assert_eq!((victim.dropped("request_malformed"), victim.dropped("claim_malformed")), (1, 0));
+    let item = Item {
+        claim: vec![0; MAX_MESSAGE].into(),
+        leaf: None,
+    };
+    assert!(
+        victim
+            .request(Tier::Lan, &Ask::Probe { news: vec![item] }.encode())
+            .is_empty()
+    );
+    assert_eq!(
+        (
+            victim.dropped("request_malformed"),
+            victim.dropped("claim_malformed")
+        ),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -334,7 +446,11 @@ fn another_version_is_not_read() {
 
 #[test]
 fn hash_trees_of_another_shape_are_not_read() {
-    let compare = |bits, buckets| Ask::Compare { datacenter: label("dc1"), bits, buckets };
+    let compare = |bits, buckets| Ask::Compare {
+        datacenter: label("dc1"),
+        bits,
+        buckets,
+    };
     assert!(Ask::decode(&compare(2, vec![0; 4]).encode()).is_ok());
     assert!(Ask::decode(&compare(2, vec![0; 5]).encode()).is_err());
     assert!(Ask::decode(&compare(13, vec![0; 1 << 13]).encode()).is_err());
@@ -344,7 +460,9 @@ fn hash_trees_of_another_shape_are_not_read() {
 fn a_datagram_from_nobody_known_is_dropped() {
     let mut victim = Victim::new();
     let frame = Frame::News { news: Vec::new() }.encode();
-    victim.federation.handle_datagram(Tier::Lan, NodeId([9; 16]), &frame, NOW);
+    victim
+        .federation
+        .handle_datagram(Tier::Lan, NodeId([9; 16]), &frame, NOW);
     assert_eq!(victim.dropped("unknown_sender"), 1);
 }
 
@@ -352,7 +470,15 @@ fn a_datagram_from_nobody_known_is_dropped() {
 fn probing_for_others_stays_inside_the_datacenter() {
     let mut victim = Victim::new();
     let target = victim.others[1].id();
-    victim.datagram(Tier::Wan, &Frame::PingReq { number: 1, target, within: ms(60) }.encode());
+    victim.datagram(
+        Tier::Wan,
+        &Frame::PingReq {
+            number: 1,
+            target,
+            within: ms(60),
+        }
+        .encode(),
+    );
     assert_eq!(victim.dropped("frame_tier"), 1);
 }
 
@@ -361,11 +487,29 @@ fn answers_nobody_asked_for_change_nothing() {
     let mut victim = Victim::new();
     let before = victim.state();
     for number in 0..100 {
-        victim.datagram(Tier::Lan, &Frame::Ack { number, spacing: None, digest: 0, news: Vec::new() }.encode());
-        victim.datagram(Tier::Lan, &Frame::Relayed { number, answered: true }.encode());
+        victim.datagram(
+            Tier::Lan,
+            &Frame::Ack {
+                number,
+                spacing: None,
+                digest: 0,
+                news: Vec::new(),
+            }
+            .encode(),
+        );
+        victim.datagram(
+            Tier::Lan,
+            &Frame::Relayed {
+                number,
+                answered: true,
+            }
+            .encode(),
+        );
         victim.federation.handle_port_closed(ProbeId(number), NOW);
         let nobody = Err(RequestError::NoAnswer(String::new()));
-        victim.federation.handle_response(RequestId(10_000 + number), nobody, NOW);
+        victim
+            .federation
+            .handle_response(RequestId(10_000 + number), nobody, NOW);
     }
     assert_eq!(victim.state(), before);
 }
@@ -374,7 +518,9 @@ fn answers_nobody_asked_for_change_nothing() {
 fn an_answer_beyond_its_size_is_not_read() {
     let mut victim = Victim::new();
     let (id, peer) = (victim.asked(), victim.others[0].peer());
-    victim.federation.handle_response(id, Ok((peer, vec![0; MAX_MESSAGE + 1])), NOW);
+    victim
+        .federation
+        .handle_response(id, Ok((peer, vec![0; MAX_MESSAGE + 1])), NOW);
     assert_eq!(victim.dropped("response_size"), 1);
 }
 
@@ -382,8 +528,13 @@ fn an_answer_beyond_its_size_is_not_read() {
 fn an_answer_that_does_not_fit_the_question_is_dropped() {
     let mut victim = Victim::new();
     let (id, peer) = (victim.asked(), victim.others[0].peer());
-    let reply = Reply::Given { bundles: Vec::new() }.encode();
-    victim.federation.handle_response(id, Ok((peer, reply)), NOW);
+    let reply = Reply::Given {
+        bundles: Vec::new(),
+    }
+    .encode();
+    victim
+        .federation
+        .handle_response(id, Ok((peer, reply)), NOW);
     assert_eq!(victim.dropped("response_kind"), 1);
 }
 
@@ -391,7 +542,9 @@ fn an_answer_that_does_not_fit_the_question_is_dropped() {
 fn garbage_for_an_answer_is_dropped() {
     let mut victim = Victim::new();
     let (id, peer) = (victim.asked(), victim.others[0].peer());
-    victim.federation.handle_response(id, Ok((peer, vec![0xff; 100])), NOW);
+    victim
+        .federation
+        .handle_response(id, Ok((peer, vec![0xff; 100])), NOW);
     assert_eq!(victim.dropped("response_malformed"), 1);
 }
 
@@ -401,8 +554,15 @@ fn is_heard(tier: Tier, change: impl FnOnce(&mut Claimant)) -> bool {
     let mut who = claimant(9);
     change(&mut who);
     let peer = victim.realm.issue(&who).peer();
-    let ask = Ask::Seats { known: Vec::new(), mine: Vec::new() }.encode();
-    let heard = !victim.federation.handle_request(tier, &peer, &ask, NOW).is_empty();
+    let ask = Ask::Seats {
+        known: Vec::new(),
+        mine: Vec::new(),
+    }
+    .encode();
+    let heard = !victim
+        .federation
+        .handle_request(tier, &peer, &ask, NOW)
+        .is_empty();
     assert_eq!(victim.dropped("request_role"), u64::from(!heard));
     heard
 }
@@ -437,7 +597,10 @@ fn a_claim_whose_signature_does_not_fit_is_dropped() {
     *forged.last_mut().unwrap() ^= 1;
     let before = victim.state();
     victim.news(&forged, None);
-    assert_eq!((victim.state(), victim.dropped("claim_signature")), (before, 1));
+    assert_eq!(
+        (victim.state(), victim.dropped("claim_signature")),
+        (before, 1)
+    );
 }
 
 #[test]
@@ -494,9 +657,16 @@ fn a_head_comes_only_in_its_own_frame() {
 #[test]
 fn the_frame_of_heads_brings_nothing_else() {
     let mut victim = Victim::new();
-    let item = Item { claim: Arc::clone(victim.others[0].leave(at(1, 1)).bytes()), leaf: None };
+    let item = Item {
+        claim: Arc::clone(victim.others[0].leave(at(1, 1)).bytes()),
+        leaf: None,
+    };
     let before = victim.state();
-    let heads = vec![HeadItem { item, age: ms(0), direct: true }];
+    let heads = vec![HeadItem {
+        item,
+        age: ms(0),
+        direct: true,
+    }];
     victim.datagram(Tier::Lan, &Frame::Heads { heads }.encode());
     assert_eq!((victim.state(), victim.dropped("head_kind")), (before, 1));
 }
@@ -542,16 +712,29 @@ fn an_introduction_that_is_no_record_is_dropped() {
     let mut victim = Victim::new();
     let goodbye = victim.others[0].leave(at(1, 1));
     let leaf = Arc::clone(&victim.others[0].leaf);
-    assert!(victim.federation.handle_introduction(goodbye.bytes(), &leaf, NOW).is_none());
+    assert!(
+        victim
+            .federation
+            .handle_introduction(goodbye.bytes(), &leaf, NOW)
+            .is_none()
+    );
     assert_eq!(victim.dropped("introduction_malformed"), 1);
 }
 
 #[test]
 fn an_introduction_out_of_another_datacenter_is_dropped() {
     let mut victim = Victim::new();
-    let foreigner = victim.realm.issue(&Claimant { datacenter: label("dc2"), ..claimant(9) });
+    let foreigner = victim.realm.issue(&Claimant {
+        datacenter: label("dc2"),
+        ..claimant(9)
+    });
     let record = foreigner.record(at(1, 0));
-    assert!(victim.federation.handle_introduction(record.bytes(), &foreigner.leaf, NOW).is_none());
+    assert!(
+        victim
+            .federation
+            .handle_introduction(record.bytes(), &foreigner.leaf, NOW)
+            .is_none()
+    );
     assert_eq!(victim.dropped("introduction_datacenter"), 1);
 }
 
@@ -560,9 +743,19 @@ fn a_replayed_introduction_opens_nothing_once_a_newer_record_is_known() {
     let mut victim = Victim::new();
     let other = Arc::clone(&victim.others[0]);
     let newer = other.record_with(at(2, 0), |r| r.lan_key = [0xee; 32]);
-    assert!(victim.federation.handle_introduction(newer.bytes(), &other.leaf, NOW).is_some());
+    assert!(
+        victim
+            .federation
+            .handle_introduction(newer.bytes(), &other.leaf, NOW)
+            .is_some()
+    );
     let replayed = other.record(at(1, 0));
-    assert!(victim.federation.handle_introduction(replayed.bytes(), &other.leaf, NOW).is_none());
+    assert!(
+        victim
+            .federation
+            .handle_introduction(replayed.bytes(), &other.leaf, NOW)
+            .is_none()
+    );
 }
 
 #[test]
@@ -570,7 +763,11 @@ fn a_bundle_of_too_many_claims_is_dropped() {
     let mut victim = Victim::new();
     let mut bundle = victim.known()[0].clone();
     bundle.claims = vec![Arc::clone(&bundle.claims[0]); 33];
-    let ask = Ask::Introduce { me: bundle, you: None, digest: 0 };
+    let ask = Ask::Introduce {
+        me: bundle,
+        you: None,
+        digest: 0,
+    };
     victim.request(Tier::Lan, &ask.encode());
     assert_eq!(victim.dropped("bundle_size"), 1);
 }
@@ -590,7 +787,10 @@ fn whoever_left_hears_nothing_any_more() {
 fn a_claim_is_passed_on_only_if_it_was_taken_in() {
     let mut victim = Victim::new();
     let stranger = victim.realm.server(9, "a", "r1");
-    let claims = [stranger.leave(at(1, 1)), victim.others[0].accuse(NodeId([9; 16]), at(1, 0), secs(3))];
+    let claims = [
+        stranger.leave(at(1, 1)),
+        victim.others[0].accuse(NodeId([9; 16]), at(1, 0), secs(3)),
+    ];
     for claim in &claims {
         victim.news(claim.bytes(), None);
     }

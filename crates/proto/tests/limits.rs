@@ -4,18 +4,24 @@
 
 mod common;
 
-use common::{Claimant, DOMAIN, Ledger, NOT_AFTER, NOW, Node, Realm, UNIX, at, claimant, count, label, ms, secs};
+use common::{
+    Claimant, DOMAIN, Ledger, NOT_AFTER, NOW, Node, Realm, UNIX, at, claimant, count, label, ms,
+    secs,
+};
 use pelago_proto::{
     catalog::MAX_DATACENTERS,
     claim::{Body, Claim, Leave, Verified},
     federation::{Federation, MAX_MESSAGE, Tier},
     identity::{Incarnation, NodeId},
     limit::Bucket,
-    roster::{MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
+    pool::{Action, Contact, Pool, Profile, Repair, Standing},
+    roster::{Digests, MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
+    sampler::Place,
     time::Time,
     trust::{Authority, Certified, Refusal, Trust},
     wire::{Ask, Bundle, Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED, Reply},
 };
+use rand::{SeedableRng, rngs::ChaCha12Rng};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Wide enough for every message, so that only the datagram's own limit is at work.
@@ -37,18 +43,31 @@ fn pair() -> Pair {
     federation.handle_introduction(other.record(at(1, 0)).bytes(), &other.leaf, NOW);
     while federation.poll_transmit().is_some() {}
     while federation.poll_event().is_some() {}
-    Pair { realm, federation, other }
+    Pair {
+        realm,
+        federation,
+        other,
+    }
 }
 
 impl Pair {
     fn hear(&mut self, claim: &Verified<Claim>, leaf: bool, now: Time) {
         let leaf = leaf.then(|| Arc::clone(&self.other.leaf));
-        let news = vec![Item { claim: Arc::clone(claim.bytes()), leaf }];
-        self.federation.handle_datagram(Tier::Lan, self.other.id(), &Frame::News { news }.encode(), now);
+        let news = vec![Item {
+            claim: Arc::clone(claim.bytes()),
+            leaf,
+        }];
+        self.federation.handle_datagram(
+            Tier::Lan,
+            self.other.id(),
+            &Frame::News { news }.encode(),
+            now,
+        );
     }
 
     fn ask(&mut self, ask: &Ask) -> Vec<u8> {
-        self.federation.handle_request(Tier::Lan, &self.other.peer(), &ask.encode(), NOW)
+        self.federation
+            .handle_request(Tier::Lan, &self.other.peer(), &ask.encode(), NOW)
     }
 
     fn reply(&mut self, ask: &Ask) -> Reply {
@@ -57,10 +76,16 @@ impl Pair {
 
     /// Brings in more members, in bulk.
     fn populate(&mut self, members: u32) {
-        let nodes: Vec<_> = (10..10 + members).map(|n| self.realm.server(n, "a", "r3")).collect();
+        let nodes: Vec<_> = (10..10 + members)
+            .map(|n| self.realm.server(n, "a", "r3"))
+            .collect();
         for some in nodes.chunks(100) {
             let give = some.iter().map(|n| bundle(n)).collect();
-            self.ask(&Ask::Exchange { datacenter: label("dc1"), want: Vec::new(), give });
+            self.ask(&Ask::Exchange {
+                datacenter: label("dc1"),
+                want: Vec::new(),
+                give,
+            });
         }
     }
 
@@ -84,14 +109,29 @@ fn bundle(node: &Node) -> Bundle {
 #[test]
 fn waiting_datagrams() {
     let mut pair = pair();
-    let ping = |number| Frame::Ping { number, watch: false, digest: 0, news: Vec::new() }.encode();
+    let ping = |number| {
+        Frame::Ping {
+            number,
+            watch: false,
+            digest: 0,
+            news: Vec::new(),
+        }
+        .encode()
+    };
     for number in 0..16_384 + 100 {
-        pair.federation.handle_datagram(Tier::Lan, pair.other.id(), &ping(number), NOW);
+        pair.federation
+            .handle_datagram(Tier::Lan, pair.other.id(), &ping(number), NOW);
     }
-    assert_eq!((pair.entries("transmits"), pair.dropped("transmit_queue")), (16_384, 100));
+    assert_eq!(
+        (pair.entries("transmits"), pair.dropped("transmit_queue")),
+        (16_384, 100)
+    );
     // The oldest went.
     let first = pair.federation.poll_transmit().unwrap();
-    assert!(matches!(Frame::decode(&first.payload), Ok(Frame::Ack { number: 100, .. })));
+    assert!(matches!(
+        Frame::decode(&first.payload),
+        Ok(Frame::Ack { number: 100, .. })
+    ));
 }
 
 #[test]
@@ -104,29 +144,53 @@ fn waiting_events() {
     for n in 0..16_384 + 10 {
         pair.hear(&lesser, true, NOW + ms(20 * n));
     }
-    assert_eq!(std::iter::from_fn(|| pair.federation.poll_event()).count(), 16_384);
+    assert_eq!(
+        std::iter::from_fn(|| pair.federation.poll_event()).count(),
+        16_384
+    );
 }
 
 #[test]
 fn requests_under_way() {
     let mut pair = pair();
-    let seeds = |n: u16| (0..3).map(|m| format!("10.1.{n}.{m}:7001").parse().unwrap()).collect();
+    let seeds = |n: u16| {
+        (0..3)
+            .map(|m| format!("10.1.{n}.{m}:7001").parse().unwrap())
+            .collect()
+    };
     for n in 0..100 {
         pair.federation.seeds(seeds(n), Vec::new(), NOW);
     }
-    assert_eq!((pair.entries("requests"), pair.dropped("request_table")), (256, 44));
+    assert_eq!(
+        (pair.entries("requests"), pair.dropped("request_table")),
+        (256, 44)
+    );
 }
 
 #[test]
 fn datacenters() {
     let mut pair = pair();
     for n in 0..70 {
-        let foreigner = pair.realm.issue(&Claimant { datacenter: label(&format!("far-{n}")), ..claimant(100 + n) });
-        let ask = Ask::Seats { known: Vec::new(), mine: vec![bundle(&foreigner)] }.encode();
-        pair.federation.handle_request(Tier::Wan, &foreigner.peer(), &ask, NOW);
+        let foreigner = pair.realm.issue(&Claimant {
+            datacenter: label(&format!("far-{n}")),
+            ..claimant(100 + n)
+        });
+        let ask = Ask::Seats {
+            known: Vec::new(),
+            mine: vec![bundle(&foreigner)],
+        }
+        .encode();
+        pair.federation
+            .handle_request(Tier::Wan, &foreigner.peer(), &ask, NOW);
     }
     // One place is our own datacenter's.
-    assert_eq!((pair.entries("datacenters"), pair.dropped("datacenter_table")), (MAX_DATACENTERS as u64, 7));
+    assert_eq!(
+        (
+            pair.entries("datacenters"),
+            pair.dropped("datacenter_table")
+        ),
+        (MAX_DATACENTERS as u64, 7)
+    );
 }
 
 #[test]
@@ -161,7 +225,9 @@ fn introductions_of_strangers() {
     let mut pair = pair();
     let introduce = |pair: &mut Pair, n| {
         let stranger = pair.realm.server(n, "a", "r1");
-        pair.federation.handle_introduction(stranger.record(at(1, 0)).bytes(), &stranger.leaf, NOW).is_some()
+        pair.federation
+            .handle_introduction(stranger.record(at(1, 0)).bytes(), &stranger.leaf, NOW)
+            .is_some()
     };
     // One of the budget went for the other of the pair.
     let heard = (100..350).filter(|n| introduce(&mut pair, *n)).count();
@@ -173,7 +239,11 @@ fn known_members_introduce_themselves_without_any_budget() {
     let mut pair = pair();
     for _ in 0..300 {
         let record = pair.other.record(at(1, 0));
-        assert!(pair.federation.handle_introduction(record.bytes(), &pair.other.leaf, NOW).is_some());
+        assert!(
+            pair.federation
+                .handle_introduction(record.bytes(), &pair.other.leaf, NOW)
+                .is_some()
+        );
     }
 }
 
@@ -183,10 +253,19 @@ fn pages_stay_small_and_name_everybody_once() {
     pair.populate(500);
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let bytes = pair.ask(&Ask::Pull { datacenter: label("dc1"), after });
+        let bytes = pair.ask(&Ask::Pull {
+            datacenter: label("dc1"),
+            after,
+        });
         assert!(bytes.len() < MAX_MESSAGE / 2);
-        let Ok(Reply::Page { bundles, next, .. }) = Reply::decode(&bytes) else { panic!("no page") };
-        seen.extend(bundles.iter().map(|b| Claim::parse(&b.claims[0]).unwrap().signer));
+        let Ok(Reply::Page { bundles, next, .. }) = Reply::decode(&bytes) else {
+            panic!("no page")
+        };
+        seen.extend(
+            bundles
+                .iter()
+                .map(|b| Claim::parse(&b.claims[0]).unwrap().signer),
+        );
         pages += 1;
         after = next;
         if after.is_none() {
@@ -203,7 +282,10 @@ fn pages_stay_small_and_name_everybody_once() {
 fn joiners_are_sent_elsewhere_when_the_bulk_budget_is_used_up() {
     let mut pair = pair();
     pair.populate(100);
-    let ask = Ask::Pull { datacenter: label("dc1"), after: None };
+    let ask = Ask::Pull {
+        datacenter: label("dc1"),
+        after: None,
+    };
     let busy = (0..200).find_map(|_| match pair.reply(&ask) {
         Reply::Busy { referrals, .. } => Some(referrals.len()),
         _ => None,
@@ -215,8 +297,11 @@ fn joiners_are_sent_elsewhere_when_the_bulk_budget_is_used_up() {
 fn an_exchange_answers_at_most_256_members() {
     let mut pair = pair();
     let want = vec![pair.other.id(); 300];
-    let Reply::Given { bundles } = pair.reply(&Ask::Exchange { datacenter: label("dc1"), want, give: Vec::new() })
-    else {
+    let Reply::Given { bundles } = pair.reply(&Ask::Exchange {
+        datacenter: label("dc1"),
+        want,
+        give: Vec::new(),
+    }) else {
         panic!("no answer")
     };
     assert!(bundles.len() <= 256);
@@ -230,15 +315,31 @@ fn every_datagram_fits() {
     for n in 1..100 {
         let claim = pair.other.alive(at(1, n), &record);
         pair.hear(&claim, false, NOW);
-        let ping = Frame::Ping { number: n, watch: true, digest: 0, news: Vec::new() };
-        pair.federation.handle_datagram(Tier::Lan, pair.other.id(), &ping.encode(), NOW);
+        let ping = Frame::Ping {
+            number: n,
+            watch: true,
+            digest: 0,
+            news: Vec::new(),
+        };
+        pair.federation
+            .handle_datagram(Tier::Lan, pair.other.id(), &ping.encode(), NOW);
         pair.federation.handle_timeout(NOW + ms(50 * n));
     }
     let mut sent = 0;
     while let Some(transmit) = pair.federation.poll_transmit() {
         sent += 1;
-        let clear = transmit.introduction.as_ref().map_or(0, |i| i.record.len() + i.leaf.len());
-        assert!(transmit.payload.len() <= if clear == 0 { MAX_DATAGRAM } else { MAX_INTRODUCED });
+        let clear = transmit
+            .introduction
+            .as_ref()
+            .map_or(0, |i| i.record.len() + i.leaf.len());
+        assert!(
+            transmit.payload.len()
+                <= if clear == 0 {
+                    MAX_DATAGRAM
+                } else {
+                    MAX_INTRODUCED
+                }
+        );
         assert!(SEAL + clear + transmit.payload.len() <= WHOLE_DATAGRAM);
     }
     assert!(sent > 100);
@@ -256,6 +357,101 @@ fn removals() {
     };
     assert!((0..MAX_REMOVALS).all(|n| remove(n) == Outcome::New));
     assert_eq!(remove(MAX_REMOVALS), Outcome::Full);
+}
+
+/// A pool that knows one peer.
+fn pool(peer: NodeId) -> Pool {
+    let (address, place) = ("10.0.0.1:7000".parse().unwrap(), || Place {
+        zone: label("a"),
+        rack: label("r1"),
+    });
+    let rng = ChaCha12Rng::from_seed([7; 32]);
+    let mut pool = Pool::new(
+        NodeId::default(),
+        place(),
+        0,
+        Profile::lan(ms(200)),
+        rng,
+        NOW,
+    );
+    let contact = Contact {
+        id: peer,
+        place: place(),
+        position: 1,
+        address,
+        stream: address,
+        key: [0; 32],
+        incarnation: at(1, 0),
+        floor: ms(2_200),
+        standing: Standing::Alive,
+        charges: Vec::new(),
+    };
+    pool.upsert(contact, NOW);
+    pool
+}
+
+/// Whether an answer to our ping of this number still leads to anything.
+fn is_awaited(pool: &mut Pool, peer: NodeId, number: u64) -> bool {
+    while pool.poll().is_some() {}
+    pool.handle_ack(peer, number, None, NOW);
+    matches!(
+        pool.poll(),
+        Some(Action::Send {
+            frame: Frame::Relayed { .. },
+            ..
+        })
+    )
+}
+
+#[test]
+fn unanswered_pings() {
+    let (peer, asker) = (NodeId([1; 16]), NodeId([2; 16]));
+    let mut pool = pool(peer);
+    for number in 0..4_097 {
+        pool.handle_ping_req(asker, number, peer, ms(60), &Digests::default(), NOW);
+    }
+    assert!(!is_awaited(&mut pool, peer, 1));
+    assert!(is_awaited(&mut pool, peer, 2));
+    assert!(is_awaited(&mut pool, peer, 4_097));
+}
+
+#[test]
+fn differences_with_peers() {
+    let mut rng = ChaCha12Rng::from_seed([7; 32]);
+    let mut repair = Repair::default();
+    for n in 0..300_u16 {
+        let mut peer = NodeId::default();
+        peer.0[..2].copy_from_slice(&n.to_be_bytes());
+        repair.compare(peer, 1, &Digests::default(), &mut rng, NOW);
+    }
+    let later = NOW + secs(2);
+    let mut seen = BTreeSet::new();
+    loop {
+        let due = repair.due(later);
+        assert!(due.len() <= 2);
+        if due.is_empty() {
+            break;
+        }
+        for peer in due {
+            assert!(seen.insert(peer));
+            repair.finished(&peer, true, later);
+        }
+    }
+    assert_eq!(seen.len(), 256);
+}
+
+#[test]
+fn remembered_digests() {
+    let node = Realm::new(DOMAIN).server(1, "a", "r1");
+    let mut ledger = Ledger::of(&[Arc::clone(&node)]);
+    let mut past = Vec::new();
+    for seq in 1..=70 {
+        past.push(ledger.roster.digests().current());
+        ledger.tell(&node.record(at(1, seq)));
+    }
+    let digests = ledger.roster.digests();
+    // The current one is the last of the 64.
+    assert_eq!(past.iter().filter(|d| digests.was(**d)).count(), 63);
 }
 
 #[test]
@@ -281,7 +477,10 @@ impl Cheap {
         let mut id = NodeId::default();
         id.0[..8].copy_from_slice(&n.to_be_bytes());
         let node = Realm::new(DOMAIN).server(0, "a", "r1");
-        Self(Certified { id, ..node.certified.clone() })
+        Self(Certified {
+            id,
+            ..node.certified.clone()
+        })
     }
 
     fn record(&self, template: &pelago_proto::claim::Record) -> Verified<Claim> {
@@ -333,8 +532,16 @@ fn members() {
     assert_eq!(join(&mut roster, MAX_MEMBERS), Outcome::Full);
 
     // Whoever left makes room for whoever comes, and that is counted.
-    let goodbye = Claim::sign(&Cheap::new(7), Body::Leave(Leave { incarnation: Incarnation { boot: 1, seq: 1 } }));
-    assert_eq!(roster.merge(&goodbye, &Arc::default(), NOW, UNIX), Outcome::New);
+    let goodbye = Claim::sign(
+        &Cheap::new(7),
+        Body::Leave(Leave {
+            incarnation: Incarnation { boot: 1, seq: 1 },
+        }),
+    );
+    assert_eq!(
+        roster.merge(&goodbye, &Arc::default(), NOW, UNIX),
+        Outcome::New
+    );
     assert_eq!(join(&mut roster, MAX_MEMBERS), Outcome::New);
     assert_eq!((roster.len(), roster.dropped), (MAX_MEMBERS, 1));
 }

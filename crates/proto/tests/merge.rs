@@ -25,19 +25,43 @@ fn nodes() -> &'static [Arc<Node>] {
     NODES.get_or_init(|| {
         let realm = Realm::new(DOMAIN);
         let racks = [("a", "r1"), ("a", "r2"), ("b", "r1")];
-        let server = |n: usize| realm.server(u32::try_from(n).unwrap(), racks[n % 3].0, racks[n % 3].1);
-        (0..MEMBERS).map(server).chain([realm.operator(100)]).collect()
+        let server =
+            |n: usize| realm.server(u32::try_from(n).unwrap(), racks[n % 3].0, racks[n % 3].1);
+        (0..MEMBERS)
+            .map(server)
+            .chain([realm.operator(100)])
+            .collect()
     })
 }
 
 /// One claim, in words.
 #[derive(Clone, Debug)]
 enum Said {
-    Record { who: usize, seq: u64, clone: bool },
-    Alive { who: usize, seq: u64 },
-    Leave { who: usize, seq: u64 },
-    Accusation { by: usize, of: usize, seq: u64, silent: u64, closed: bool, quorate: bool },
-    Removal { of: usize, over: bool },
+    Record {
+        who: usize,
+        seq: u64,
+        clone: bool,
+    },
+    Alive {
+        who: usize,
+        seq: u64,
+    },
+    Leave {
+        who: usize,
+        seq: u64,
+    },
+    Accusation {
+        by: usize,
+        of: usize,
+        seq: u64,
+        silent: u64,
+        closed: bool,
+        quorate: bool,
+    },
+    Removal {
+        of: usize,
+        over: bool,
+    },
 }
 
 impl Said {
@@ -45,14 +69,27 @@ impl Said {
         let nodes = nodes();
         match *self {
             // A clone's record differs in what verdicts look at.
-            Self::Record { who, seq, clone } => {
-                nodes[who].record_with(at(1, seq), |r| r.pause_tolerance = ms(if clone { 3_000 } else { 2_000 }))
-            }
+            Self::Record { who, seq, clone } => nodes[who].record_with(at(1, seq), |r| {
+                r.pause_tolerance = ms(if clone { 3_000 } else { 2_000 })
+            }),
             // Odd for refutations, even for goodbyes: one process never signs both at one incarnation.
-            Self::Alive { who, seq } => nodes[who].alive(at(1, 2 * seq + 1), &nodes[who].record(at(1, 0))),
+            Self::Alive { who, seq } => {
+                nodes[who].alive(at(1, 2 * seq + 1), &nodes[who].record(at(1, 0)))
+            }
             Self::Leave { who, seq } => nodes[who].leave(at(1, 2 * seq + 2)),
-            Self::Accusation { by, of, seq, silent, closed, quorate } => {
-                let basis = if closed { Basis::PortClosed } else { Basis::Timeout };
+            Self::Accusation {
+                by,
+                of,
+                seq,
+                silent,
+                closed,
+                quorate,
+            } => {
+                let basis = if closed {
+                    Basis::PortClosed
+                } else {
+                    Basis::Timeout
+                };
                 nodes[by].accuse_as(nodes[of].id(), at(1, seq), ms(silent), basis, quorate)
             }
             Self::Removal { of, over } => {
@@ -106,14 +143,33 @@ fn told<'a>(members: usize, claims: impl IntoIterator<Item = &'a Verified<Claim>
     ledger
 }
 
+/// Claims about a member, and its removal.
+type Kept = (BTreeSet<Arc<[u8]>>, Option<Arc<[u8]>>);
+
 /// Everything that a roster keeps about each member, but for refutations that a later goodbye made moot.
-fn kept(ledger: &Ledger) -> BTreeMap<NodeId, (BTreeSet<Arc<[u8]>>, Option<Arc<[u8]>>)> {
-    let removal = |id| ledger.roster.removal(id).map(|(c, _)| Arc::clone(c.bytes()));
-    let claims = |e: &Entry| {
-        let moot = e.alive.as_ref().filter(|_| e.has_left()).map(|c| Arc::clone(c.bytes()));
-        e.claims().filter(|c| Some(*c) != moot.as_ref()).map(Arc::clone).collect()
+fn kept(ledger: &Ledger) -> BTreeMap<NodeId, Kept> {
+    let removal = |id| {
+        ledger
+            .roster
+            .removal(id)
+            .map(|(c, _)| Arc::clone(c.bytes()))
     };
-    ledger.roster.iter().map(|(id, e)| (*id, (claims(e), removal(id)))).collect()
+    let claims = |e: &Entry| {
+        let moot = e
+            .alive
+            .as_ref()
+            .filter(|_| e.has_left())
+            .map(|c| Arc::clone(c.bytes()));
+        e.claims()
+            .filter(|c| Some(*c) != moot.as_ref())
+            .map(Arc::clone)
+            .collect()
+    };
+    ledger
+        .roster
+        .iter()
+        .map(|(id, e)| (*id, (claims(e), removal(id))))
+        .collect()
 }
 
 fn assert_alike(a: &Ledger, b: &Ledger) -> Result<(), TestCaseError> {
@@ -144,10 +200,18 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
             let newest: Incarnation = own().filter_map(|c| c.incarnation()).max().unwrap();
             let record = own().filter(|c| matches!(c.body, Body::Record(_)));
             let record = record.max_by_key(|c| (c.incarnation(), c.hash())).unwrap();
-            let Body::Record(record) = &record.body else { unreachable!() };
-            let left = own().any(|c| matches!(c.body, Body::Leave(_)) && c.incarnation() == Some(newest));
-            let removed = all.iter().any(|c| matches!(&c.body, Body::Removal(r) if r.removed == id && r.until >= UNIX));
-            let mut by_accuser: BTreeMap<NodeId, (&Verified<Claim>, pelago_proto::claim::Accusation)> = BTreeMap::new();
+            let Body::Record(record) = &record.body else {
+                unreachable!()
+            };
+            let left =
+                own().any(|c| matches!(c.body, Body::Leave(_)) && c.incarnation() == Some(newest));
+            let removed = all
+                .iter()
+                .any(|c| matches!(&c.body, Body::Removal(r) if r.removed == id && r.until >= UNIX));
+            let mut by_accuser: BTreeMap<
+                NodeId,
+                (&Verified<Claim>, pelago_proto::claim::Accusation),
+            > = BTreeMap::new();
             for claim in &all {
                 if let Body::Accusation(a) = &claim.body
                     && a.accused == id
@@ -161,9 +225,24 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
                     }
                 }
             }
-            let standing = by_accuser.into_values().filter(|(_, a)| a.incarnation == newest).collect();
-            let gone = if removed { Some(Status::Removed) } else { left.then_some(Status::Left) };
-            (id, About { rack: place(node), floor: record.pause_tolerance * 11 / 10, gone, standing })
+            let standing = by_accuser
+                .into_values()
+                .filter(|(_, a)| a.incarnation == newest)
+                .collect();
+            let gone = if removed {
+                Some(Status::Removed)
+            } else {
+                left.then_some(Status::Left)
+            };
+            (
+                id,
+                About {
+                    rack: place(node),
+                    floor: record.pause_tolerance * 11 / 10,
+                    gone,
+                    standing,
+                },
+            )
         })
         .collect();
 
@@ -171,10 +250,13 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
     let mut dead: BTreeSet<NodeId> = BTreeSet::new();
     loop {
         let convicted = about.iter().find(|(id, it)| {
-            let others = about.iter().filter(|(o, a)| o != id && a.gone.is_none() && !dead.contains(*o));
+            let others = about
+                .iter()
+                .filter(|(o, a)| o != id && a.gone.is_none() && !dead.contains(*o));
             let racks: BTreeSet<_> = others.map(|(_, a)| &a.rack).collect();
-            let counts =
-                it.standing.iter().filter(|(_, a)| a.quorate && (a.basis == Basis::PortClosed || a.silent >= it.floor));
+            let counts = it.standing.iter().filter(|(_, a)| {
+                a.quorate && (a.basis == Basis::PortClosed || a.silent >= it.floor)
+            });
             let accusers: BTreeSet<NodeId> = counts.map(|(c, _)| c.signer).collect();
             let theirs: BTreeSet<_> = accusers.iter().map(|a| &about[a].rack).collect();
             it.gone.is_none()
@@ -188,7 +270,11 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
         };
     }
     let status = |id: &NodeId, it: &About<'_>| {
-        let credible = || it.standing.iter().filter(|(c, _)| !dead.contains(&c.signer));
+        let credible = || {
+            it.standing
+                .iter()
+                .filter(|(c, _)| !dead.contains(&c.signer))
+        };
         match it.gone {
             Some(gone) => gone,
             None if dead.contains(id) => Status::Dead,

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Claimant, DOMAIN, Ledger, NOT_AFTER, NOW, Node, Realm, UNIX, at, claimant, label, ms, secs};
+use common::{
+    Claimant, DOMAIN, Ledger, NOT_AFTER, NOW, Node, Realm, UNIX, at, claimant, label, ms, secs,
+};
 use pelago_proto::{
     claim::{Accusation, Basis, Body, Claim, Verified},
     identity::{Incarnation, NodeId},
@@ -67,7 +69,11 @@ use Status::{Alive, Dead, Left, Removed, Suspect, Unreachable};
 #[test]
 fn a_verdict_takes_one_accuser_of_two_two_of_eight_and_three_of_more() {
     let table = [(0, 1), (1, 1), (2, 1), (3, 2), (8, 2), (9, 3), (10_000, 3)];
-    assert!(table.iter().all(|(present, accusers)| k(*present) == *accusers));
+    assert!(
+        table
+            .iter()
+            .all(|(present, accusers)| k(*present) == *accusers)
+    );
 }
 
 #[test]
@@ -118,7 +124,10 @@ fn one_of_two_racks_lost_is_unreachable() {
             pool.accuse(by, of);
         }
     }
-    assert_eq!(pool.statuses(), [Alive, Alive, Alive, Unreachable, Unreachable, Unreachable]);
+    assert_eq!(
+        pool.statuses(),
+        [Alive, Alive, Alive, Unreachable, Unreachable, Unreachable]
+    );
 }
 
 #[test]
@@ -151,7 +160,10 @@ fn the_smaller_part_sees_the_larger_unreachable() {
             pool.accuse_as(by, of, FLOOR, Basis::Timeout, false);
         }
     }
-    assert_eq!(pool.statuses(), [Unreachable, Unreachable, Unreachable, Alive, Alive]);
+    assert_eq!(
+        pool.statuses(),
+        [Unreachable, Unreachable, Unreachable, Alive, Alive]
+    );
 }
 
 #[test]
@@ -254,7 +266,13 @@ fn nobody_accuses_itself() {
 #[test]
 fn nobody_accuses_across_datacenters() {
     let realm = Realm::new(DOMAIN);
-    let (member, foreigner) = (realm.server(1, "a", "r1"), Claimant { datacenter: label("dc2"), ..claimant(2) });
+    let (member, foreigner) = (
+        realm.server(1, "a", "r1"),
+        Claimant {
+            datacenter: label("dc2"),
+            ..claimant(2)
+        },
+    );
     let mut ledger = Ledger::of(&[Arc::clone(&member)]);
     let claim = realm.issue(&foreigner).accuse(member.id(), FIRST, FLOOR);
     assert_eq!(ledger.tell(&claim), Outcome::NotAllowed);
@@ -350,7 +368,9 @@ fn removed_outranks_left() {
     let mut pool = Pool::new(&["a", "b", "c"]);
     let goodbye = pool.nodes[2].leave(at(1, 1));
     pool.tell(&goodbye);
-    let removal = Realm::new(DOMAIN).operator(50).remove(pool.id(2), NOT_AFTER);
+    let removal = Realm::new(DOMAIN)
+        .operator(50)
+        .remove(pool.id(2), NOT_AFTER);
     pool.tell(&removal);
     assert_eq!(pool.status(2), Removed);
 }
@@ -358,7 +378,9 @@ fn removed_outranks_left() {
 #[test]
 fn the_removed_do_not_come_back_at_any_incarnation() {
     let mut pool = Pool::new(&["a", "b", "c"]);
-    let removal = Realm::new(DOMAIN).operator(50).remove(pool.id(2), NOT_AFTER);
+    let removal = Realm::new(DOMAIN)
+        .operator(50)
+        .remove(pool.id(2), NOT_AFTER);
     pool.tell(&removal);
     let again = pool.nodes[2].record(at(9, 0));
     pool.tell(&again);
@@ -372,7 +394,10 @@ fn a_removal_holds_before_the_member_is_known() {
     let mut ledger = Ledger::new();
     ledger.tell(&realm.operator(50).remove(member.id(), NOT_AFTER));
     ledger.tell(&member.record(FIRST));
-    assert_eq!((ledger.status(member.id()), ledger.roster.present()), (Removed, 0));
+    assert_eq!(
+        (ledger.status(member.id()), ledger.roster.present()),
+        (Removed, 0)
+    );
 }
 
 #[test]
@@ -464,25 +489,46 @@ fn a_tombstone_is_forgotten_at_24_hours() {
 #[test]
 fn the_living_are_not_forgotten() {
     let mut pool = Pool::new(&["a", "b"]);
-    assert!(pool.ledger.roster.reap(NOW + TOMBSTONE * 3, UNIX).is_empty());
+    assert!(
+        pool.ledger
+            .roster
+            .reap(NOW + TOMBSTONE * 3, UNIX)
+            .is_empty()
+    );
 }
 
 #[test]
 fn anybody_is_forgotten_five_minutes_after_the_certificates_end() {
     let mut pool = Pool::new(&["a", "b"]);
-    assert!(pool.ledger.roster.reap(NOW, NOT_AFTER + AFTER_CERTIFICATE).is_empty());
-    assert_eq!(pool.ledger.roster.reap(NOW, NOT_AFTER + AFTER_CERTIFICATE + 1).len(), 2);
+    assert!(
+        pool.ledger
+            .roster
+            .reap(NOW, NOT_AFTER + AFTER_CERTIFICATE)
+            .is_empty()
+    );
+    assert_eq!(
+        pool.ledger
+            .roster
+            .reap(NOW, NOT_AFTER + AFTER_CERTIFICATE + 1)
+            .len(),
+        2
+    );
 }
 
 #[test]
 fn five_minutes_are_300_seconds() {
-    assert_eq!((AFTER_CERTIFICATE, FADED, TOMBSTONE), (300, secs(23 * 3600), secs(24 * 3600)));
+    assert_eq!(
+        (AFTER_CERTIFICATE, FADED, TOMBSTONE),
+        (300, secs(23 * 3600), secs(24 * 3600))
+    );
 }
 
 #[test]
 fn a_removal_is_forgotten_after_its_time() {
     let mut pool = Pool::new(&["a", "b"]);
-    let removal = Realm::new(DOMAIN).operator(50).remove(pool.id(1), UNIX + 10);
+    let removal = Realm::new(DOMAIN)
+        .operator(50)
+        .remove(pool.id(1), UNIX + 10);
     pool.tell(&removal);
     pool.ledger.roster.reap(NOW, UNIX + 10);
     assert!(pool.ledger.roster.removal(&pool.id(1)).is_some());
@@ -502,11 +548,18 @@ fn an_age_that_came_along_counts_from_there() {
 #[test]
 fn of_two_records_at_one_incarnation_the_larger_hash_holds() {
     let mut pool = Pool::new(&["a"]);
-    let (first, second) = (pool.nodes[0].record(FIRST), pool.nodes[0].record_with(FIRST, |r| r.health = 1));
+    let (first, second) = (
+        pool.nodes[0].record(FIRST),
+        pool.nodes[0].record_with(FIRST, |r| r.health = 1),
+    );
     let outcome = pool.tell(&second);
     let kept = second.hash() > first.hash();
     assert_eq!(outcome, Outcome::Conflict { kept });
-    let held = pool.ledger.roster.get(&pool.id(0)).map(|e| e.record.health == 1);
+    let held = pool
+        .ledger
+        .roster
+        .get(&pool.id(0))
+        .map(|e| e.record.health == 1);
     assert_eq!(held, Some(kept));
 }
 
@@ -518,7 +571,11 @@ fn at_most_eight_accusations_are_kept_three_of_a_rack_first() {
         pool.accuse(by, 11);
     }
     let entry = pool.ledger.roster.get(&pool.id(11));
-    let kept: Vec<_> = entry.into_iter().flat_map(|e| &e.charges).map(|c| c.accuser.rack.clone()).collect();
+    let kept: Vec<_> = entry
+        .into_iter()
+        .flat_map(|e| &e.charges)
+        .map(|c| c.accuser.rack.clone())
+        .collect();
     let of_b = kept.iter().filter(|rack| rack.as_str() == "b").count();
     assert_eq!((kept.len(), of_b), (8, 2));
 }
@@ -532,7 +589,10 @@ fn accusations_that_count_are_kept_before_others() {
     pool.accuse(9, 10);
     let body = |c: &Accusation| c.silent == FLOOR;
     let entry = pool.ledger.roster.get(&pool.id(10));
-    assert!(entry.is_some_and(|e| e.charges.len() == 8 && e.charges.iter().any(|c| body(&c.accusation))));
+    assert!(
+        entry
+            .is_some_and(|e| e.charges.len() == 8 && e.charges.iter().any(|c| body(&c.accusation)))
+    );
 }
 
 #[test]

@@ -1,13 +1,21 @@
 //! A made-up world of certificates with real Ed25519 signatures: keys come from fixed seeds, so every byte repeats.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "shared by test binaries that each use a part of it")]
+#![allow(
+    dead_code,
+    clippy::disallowed_types,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "shared by test binaries that each use a part of it"
+)]
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use pelago_proto::{
-    claim::{Accusation, Alive, Basis, Body, Claim, Head, Leave, Record, Removal, Verified, Versions},
+    claim::{
+        Accusation, Alive, Basis, Body, Claim, Head, Leave, Record, Removal, Verified, Versions,
+    },
     federation::{Federation, Peer, Settings},
     identity::{Incarnation, Label, Location, NodeId, Role},
     roster::{Outcome, Roster},
@@ -89,7 +97,11 @@ pub(crate) fn claimant(seed: u32) -> Claimant {
 impl Realm {
     pub(crate) fn new(domain: &str) -> Arc<Self> {
         let issued = Mutex::default();
-        Arc::new(Self { domain: domain.to_owned(), unix: AtomicU64::new(UNIX), issued })
+        Arc::new(Self {
+            domain: domain.to_owned(),
+            unix: AtomicU64::new(UNIX),
+            issued,
+        })
     }
 
     pub(crate) fn set_unix_time(&self, unix: u64) {
@@ -117,18 +129,33 @@ impl Realm {
             not_after: NOT_AFTER,
             cert_hash: first16(&leaf),
         };
-        self.issued.lock().unwrap().insert(leaf.clone(), certified.clone());
-        Arc::new(Node { realm: Arc::clone(self), key, leaf: leaf.into(), certified })
+        self.issued
+            .lock()
+            .unwrap()
+            .insert(leaf.clone(), certified.clone());
+        Arc::new(Node {
+            realm: Arc::clone(self),
+            key,
+            leaf: leaf.into(),
+            certified,
+        })
     }
 
     /// A server in datacenter `dc1`.
     pub(crate) fn server(self: &Arc<Self>, seed: u32, zone: &str, rack: &str) -> Arc<Node> {
-        self.issue(&Claimant { zone: label(zone), rack: label(rack), ..claimant(seed) })
+        self.issue(&Claimant {
+            zone: label(zone),
+            rack: label(rack),
+            ..claimant(seed)
+        })
     }
 
     /// An operator of datacenter `dc1`.
     pub(crate) fn operator(self: &Arc<Self>, seed: u32) -> Arc<Node> {
-        self.issue(&Claimant { role: Role::Operator, ..claimant(seed) })
+        self.issue(&Claimant {
+            role: Role::Operator,
+            ..claimant(seed)
+        })
     }
 }
 
@@ -146,7 +173,10 @@ impl Node {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer { certified: self.certified.clone(), leaf: Arc::clone(&self.leaf) }
+        Peer {
+            certified: self.certified.clone(),
+            leaf: Arc::clone(&self.leaf),
+        }
     }
 
     pub(crate) fn sign(&self, body: Body) -> Verified<Claim> {
@@ -188,21 +218,33 @@ impl Node {
         self.record_with(incarnation, |_| ())
     }
 
-    pub(crate) fn record_with(&self, incarnation: Incarnation, change: impl FnOnce(&mut Record)) -> Verified<Claim> {
+    pub(crate) fn record_with(
+        &self,
+        incarnation: Incarnation,
+        change: impl FnOnce(&mut Record),
+    ) -> Verified<Claim> {
         let mut record = self.says(incarnation);
         change(&mut record);
         self.sign(Body::Record(Arc::new(record)))
     }
 
     pub(crate) fn alive(&self, incarnation: Incarnation, record: &Claim) -> Verified<Claim> {
-        self.sign(Body::Alive(Alive { incarnation, record: record.hash() }))
+        self.sign(Body::Alive(Alive {
+            incarnation,
+            record: record.hash(),
+        }))
     }
 
     pub(crate) fn leave(&self, incarnation: Incarnation) -> Verified<Claim> {
         self.sign(Body::Leave(Leave { incarnation }))
     }
 
-    pub(crate) fn accuse(&self, accused: NodeId, incarnation: Incarnation, silent: Duration) -> Verified<Claim> {
+    pub(crate) fn accuse(
+        &self,
+        accused: NodeId,
+        incarnation: Incarnation,
+        silent: Duration,
+    ) -> Verified<Claim> {
         self.accuse_as(accused, incarnation, silent, Basis::Timeout, true)
     }
 
@@ -214,11 +256,23 @@ impl Node {
         basis: Basis,
         quorate: bool,
     ) -> Verified<Claim> {
-        self.sign(Body::Accusation(Accusation { accused, incarnation, silent, basis, quorate }))
+        self.sign(Body::Accusation(Accusation {
+            accused,
+            incarnation,
+            silent,
+            basis,
+            quorate,
+        }))
     }
 
     pub(crate) fn head(&self, incarnation: Incarnation, digest: u64) -> Verified<Claim> {
-        self.sign(Body::Head(Head { incarnation, digest, members: 5, alive: 5, seats: vec![[1; 4]] }))
+        self.sign(Body::Head(Head {
+            incarnation,
+            digest,
+            members: 5,
+            alive: 5,
+            seats: vec![[1; 4]],
+        }))
     }
 
     pub(crate) fn remove(&self, removed: NodeId, until: u64) -> Verified<Claim> {
@@ -261,7 +315,9 @@ impl Trust for Node {
     }
 
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(message, signature)
+            .is_ok()
     }
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -298,7 +354,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// An empty roster of `dc1`.
     pub(crate) fn new() -> Self {
-        Self { roster: Roster::new(label("dc1")), leaves: BTreeMap::new() }
+        Self {
+            roster: Roster::new(label("dc1")),
+            leaves: BTreeMap::new(),
+        }
     }
 
     /// With the first record of each of these.
@@ -320,7 +379,11 @@ impl Ledger {
         if !self.roster.would_change(claim) {
             return Outcome::Stale;
         }
-        let leaf = self.leaves.get(&claim.signer).cloned().unwrap_or_else(|| Arc::from(&b"leaf"[..]));
+        let leaf = self
+            .leaves
+            .get(&claim.signer)
+            .cloned()
+            .unwrap_or_else(|| Arc::from(&b"leaf"[..]));
         self.roster.merge(claim, &leaf, now, UNIX)
     }
 
@@ -336,8 +399,13 @@ impl Ledger {
 /// A counter of a federation: `dropped` by reason, everything else by name.
 pub(crate) fn count(federation: &Federation, name: &str, label: &str) -> u64 {
     let counts = federation.counts();
-    let fits = |labels: &[(&str, String)]| label.is_empty() || labels.iter().any(|(_, v)| v == label);
-    counts.iter().filter(|c| c.name == name && fits(&c.labels)).map(|c| c.value as u64).sum()
+    let fits =
+        |labels: &[(&str, String)]| label.is_empty() || labels.iter().any(|(_, v)| v == label);
+    counts
+        .iter()
+        .filter(|c| c.name == name && fits(&c.labels))
+        .map(|c| c.value as u64)
+        .sum()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -346,5 +414,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digit = |b: u8| (b as char).to_digit(16).unwrap() as u8;
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+        .collect()
 }
