@@ -51,9 +51,17 @@ impl World {
         process.federation.evidence(self.id(whom), self.now)
     }
 
-    /// A datacenter as a node sees it.
+    /// A datacenter as a node sees it, its age brought up to now.
     pub fn datacenter(&mut self, viewer: &str, datacenter: &str) -> Option<Datacenter> {
-        self.view(viewer).datacenters.get(datacenter).cloned()
+        let view = self.view(viewer);
+        let mut datacenter = view.datacenters.get(datacenter)?.clone();
+        if datacenter.reachability != Reachability::Local {
+            let since = self.now.since(view.at).as_millis();
+            datacenter.age_ms = datacenter
+                .age_ms
+                .saturating_add(u64::try_from(since).unwrap_or(u64::MAX));
+        }
+        Some(datacenter)
     }
 
     /// How a node can reach a datacenter.
