@@ -140,7 +140,12 @@ impl Quic {
         address: SocketAddr,
         limit: Duration,
     ) -> Result<Link, RequestError> {
-        let live = || to.map_or_else(|| self.links.at(address), |id| self.links.get(id));
+        // On the WAN a server may publish another address than its packets come from.
+        let live = || match to {
+            None => self.links.at(address),
+            Some(id) if self.tier == Tier::Wan => self.links.get(id),
+            Some(id) => self.links.get_at(id, address),
+        };
         if let Some(link) = live() {
             return Ok(link);
         }

@@ -154,10 +154,26 @@ impl Links {
 
     /// The connection to use for a node.
     pub(crate) fn get(&self, id: NodeId) -> Option<Link> {
+        self.choose(id, None)
+    }
+
+    /// The connection to use for a node at exactly this address: a node that started again elsewhere, or a second
+    /// process with its key, is somebody else to talk to.
+    pub(crate) fn get_at(&self, id: NodeId, address: SocketAddr) -> Option<Link> {
+        self.choose(id, Some(address))
+    }
+
+    fn choose(&self, id: NodeId, address: Option<SocketAddr>) -> Option<Link> {
         let mut table = self.table();
         let links = table.get_mut(&id)?;
         links.retain(|l| l.connection.close_reason().is_none());
-        let up: Vec<_> = links.iter().filter(|l| l.up).cloned().collect();
+        let there = |l: &&Link| address.is_none_or(|a| l.connection.remote_address() == a);
+        let up: Vec<_> = links
+            .iter()
+            .filter(|l| l.up)
+            .filter(there)
+            .cloned()
+            .collect();
         let chosen = self.preferred(&up)?.connection.stable_id();
         let link = links
             .iter_mut()
@@ -173,7 +189,7 @@ impl Links {
                 && l.connection.close_reason().is_none()
         };
         let id = self.table().values().flatten().find(at).map(Link::id)?;
-        self.get(id)
+        self.get_at(id, address)
     }
 
     /// Since the peer was last heard: any packet counts, keep-alives included.

@@ -48,11 +48,12 @@ pub(crate) fn member(name: &str, datacenter: &str, id: u8) -> Member {
 /// What a server of `own`, with id 0xee…, sees.
 pub(crate) fn view(own: &str, members: &[Member]) -> View {
     let mut datacenters: BTreeMap<Label, Datacenter> = BTreeMap::new();
-    for name in members
+    let names: std::collections::BTreeSet<_> = members
         .iter()
         .map(|m| m.datacenter.clone())
         .chain([label(own)])
-    {
+        .collect();
+    for name in names {
         let all: Vec<_> = members
             .iter()
             .filter(|m| m.datacenter == name)

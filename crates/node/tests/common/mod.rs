@@ -1,7 +1,7 @@
 //! Shared by the tests: a throw-away federation on loopback, and waiting that polls with a deadline.
 #![allow(
     dead_code,
-    clippy::expect_used,
+    unreachable_pub,
     reason = "every test uses another part of it"
 )]
 
