@@ -95,6 +95,11 @@ async fn look(args: &Wait, client: &Client) -> Result<Seen, Failure> {
         "{members} alive in {}",
         words::many(datacenters.len(), "datacenter")
     );
+    // A node that has not joined may count itself.
+    if done && !client.probe("/readyz").await? {
+        done = false;
+        text.push_str(", but the answering node has not joined yet");
+    }
     if args.converged && done {
         let comparison: Comparison = client.get("/v1/compare?dc=*").await?;
         done = comparison.agree && comparison.partial.is_empty();
