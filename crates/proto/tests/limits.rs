@@ -14,8 +14,8 @@ use pelago_proto::{
     federation::{Federation, MAX_MESSAGE, Tier},
     identity::{Incarnation, NodeId},
     limit::Bucket,
-    pool::{Action, Contact, Pool, Profile, Repair, Standing},
-    roster::{Digests, MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
+    pool::{Action, Contact, Gain, Pool, Profile, Repair, Standing},
+    roster::{MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
     sampler::Place,
     time::Time,
     trust::{Authority, Certified, Refusal, Trust},
@@ -408,7 +408,7 @@ fn unanswered_pings() {
     let (peer, asker) = (NodeId([1; 16]), NodeId([2; 16]));
     let mut pool = pool(peer);
     for number in 0..4_097 {
-        pool.handle_ping_req(asker, number, peer, ms(60), &Digests::default(), NOW);
+        pool.handle_ping_req(asker, number, peer, ms(60), 0, NOW);
     }
     assert!(!is_awaited(&mut pool, peer, 1));
     assert!(is_awaited(&mut pool, peer, 2));
@@ -422,7 +422,7 @@ fn differences_with_peers() {
     for n in 0..300_u16 {
         let mut peer = NodeId::default();
         peer.0[..2].copy_from_slice(&n.to_be_bytes());
-        repair.compare(peer, 1, &Digests::default(), &mut rng, NOW);
+        repair.compare(peer, false, &mut rng, NOW);
     }
     let later = NOW + secs(2);
     let mut seen = BTreeSet::new();
@@ -434,7 +434,7 @@ fn differences_with_peers() {
         }
         for peer in due {
             assert!(seen.insert(peer));
-            repair.finished(&peer, true, later);
+            repair.finished(&peer, Gain::Learnt, later);
         }
     }
     assert_eq!(seen.len(), 256);
@@ -451,7 +451,7 @@ fn remembered_digests() {
     }
     let digests = ledger.roster.digests();
     // The current one is the last of the 64.
-    assert_eq!(past.iter().filter(|d| digests.was(**d)).count(), 63);
+    assert_eq!(past.iter().filter(|d| digests.knows(**d)).count(), 63);
 }
 
 #[test]

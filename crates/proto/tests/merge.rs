@@ -154,17 +154,7 @@ fn kept(ledger: &Ledger) -> BTreeMap<NodeId, Kept> {
             .removal(id)
             .map(|(c, _)| Arc::clone(c.bytes()))
     };
-    let claims = |e: &Entry| {
-        let moot = e
-            .alive
-            .as_ref()
-            .filter(|_| e.has_left())
-            .map(|c| Arc::clone(c.bytes()));
-        e.claims()
-            .filter(|c| Some(*c) != moot.as_ref())
-            .map(Arc::clone)
-            .collect()
-    };
+    let claims = |e: &Entry| e.claims().map(Arc::clone).collect();
     ledger
         .roster
         .iter()
@@ -217,7 +207,10 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
                     && a.accused == id
                 {
                     let key = |c: &Verified<Claim>, a: &pelago_proto::claim::Accusation| {
-                        (a.incarnation, a.silent, Arc::clone(c.bytes()))
+                        (
+                            (a.incarnation, a.quorate, a.basis, a.silent),
+                            Arc::clone(c.bytes()),
+                        )
                     };
                     let held = by_accuser.get(&claim.signer);
                     if held.is_none_or(|(c, old)| key(c, old) < key(claim, a)) {
@@ -269,16 +262,19 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
             None => break,
         };
     }
+    let beyond = |it: &About<'_>, a: &pelago_proto::claim::Accusation| {
+        a.basis == Basis::PortClosed || a.silent >= it.floor
+    };
     let status = |id: &NodeId, it: &About<'_>| {
         let credible = || {
             it.standing
                 .iter()
-                .filter(|(c, _)| !dead.contains(&c.signer))
+                .filter(|(c, a)| !dead.contains(&c.signer) || (a.quorate && beyond(it, a)))
         };
         match it.gone {
             Some(gone) => gone,
             None if dead.contains(id) => Status::Dead,
-            None if credible().any(|(_, a)| a.silent >= it.floor) => Status::Unreachable,
+            None if credible().any(|(_, a)| beyond(it, a)) => Status::Unreachable,
             None if credible().next().is_some() => Status::Suspect,
             None => Status::Alive,
         }

@@ -194,7 +194,8 @@ fn one_accuser_is_enough_in_a_pool_of_two() {
 fn both_kinds_of_accusation_add_up() {
     let mut pool = Pool::new(&["a", "b", "c"]);
     pool.accuse_as(0, 2, ms(60), Basis::PortClosed, true);
-    assert_eq!(pool.status(2), Suspect);
+    // No floor to wait for, and not enough for a verdict: nobody can tell.
+    assert_eq!(pool.status(2), Unreachable);
     pool.accuse(1, 2);
     assert_eq!(pool.status(2), Dead);
 }
@@ -248,12 +249,12 @@ fn the_same_accuser_twice_is_one_accuser() {
 }
 
 #[test]
-fn of_one_accusers_accusations_the_longer_silence_holds() {
+fn of_one_accusers_accusations_one_that_counts_is_not_replaced_by_one_that_does_not() {
     let mut pool = Pool::new(&["a", "b", "c"]);
-    pool.accuse_as(0, 2, secs(9), Basis::Timeout, false);
     pool.accuse_as(0, 2, secs(3), Basis::Timeout, true);
+    pool.accuse_as(0, 2, secs(9), Basis::Timeout, false);
     pool.accuse(1, 2);
-    assert_eq!(pool.status(2), Unreachable);
+    assert_eq!(pool.status(2), Dead);
 }
 
 #[test]
@@ -281,11 +282,20 @@ fn nobody_accuses_across_datacenters() {
 #[test]
 fn the_dead_make_nobody_suspect() {
     let mut pool = Pool::new(&["a", "b", "c", "d"]);
-    pool.accuse(2, 3);
+    pool.accuse_as(2, 3, secs(60), Basis::Timeout, false);
     assert_eq!(pool.status(3), Unreachable);
     pool.accuse(0, 2);
     pool.accuse(1, 2);
     assert_eq!(pool.statuses(), [Alive, Alive, Dead, Alive]);
+}
+
+#[test]
+fn what_the_dead_said_while_quorate_leaves_its_doubt() {
+    let mut pool = Pool::new(&["a", "b", "c", "d"]);
+    pool.accuse(2, 3);
+    pool.accuse(0, 2);
+    pool.accuse(1, 2);
+    assert_eq!(pool.statuses(), [Alive, Alive, Dead, Unreachable]);
 }
 
 #[test]
@@ -432,7 +442,7 @@ fn a_change_of_status_moves_the_digest_and_the_old_one_is_remembered() {
     let before = pool.digest();
     pool.accuse(0, 2);
     let digests = pool.ledger.roster.digests();
-    assert!(!digests.agrees(before) && digests.was(before));
+    assert!(!digests.agrees(before) && digests.knows(before));
 }
 
 #[test]

@@ -4,21 +4,25 @@
 use super::{Federation, Fresh, Tier};
 use crate::{
     catalog::{Known, MAX_DATACENTERS},
-    claim::{Body, Claim, Verified, verify},
+    claim::{Body, Claim, Record, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
     pool::{Contact, Priority, Standing, observers::position},
-    roster::{Outcome, Transition},
+    roster::{FADED, Outcome, Transition},
     sampler::Place,
     time::Time,
     trust::{Certified, Refusal},
     view::{Event, EventKind, Status},
     wire::{Bundle, Item},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-/// Claims a signer may have verified: this many a second, this many at once.
+/// Claims of one signer that are taken in: this many a second, this many at once.
 const SIGNER_RATE: (f64, f64) = (50.0, 200.0);
+/// Claims that one peer may have verified. It relays everybody's.
+const RELAY_RATE: (f64, f64) = (200.0, 1_000.0);
+/// Peers and signers with a budget of their own.
+pub(super) const MAX_BUDGETS: usize = 16_384;
 /// Accusations short of a verdict, told by other datacenters about our own, count once they have stood this long.
 const STOOD: Duration = Duration::from_secs(10);
 
@@ -57,7 +61,7 @@ impl Federation {
             if arrival.tier == Tier::Wan && matches!(claim.body, Body::Accusation(_)) {
                 self.drop("own_datacenter_from_wan");
             } else {
-                self.handle_about_me(&claim, now);
+                self.handle_about_me(&claim, arrival.from, now);
             }
             return false;
         }
@@ -115,8 +119,10 @@ impl Federation {
             self.drop("own_datacenter_from_wan");
             return false;
         }
-        if !arrival.bulk && !self.within_budget(claim.signer, now) {
-            self.drop("signer_budget");
+        // Before the signature is checked only the peer that sent the claim can be charged for it: whoever it names may
+        // know nothing of it.
+        if !arrival.bulk && !self.may_verify(arrival.from, now) {
+            self.drop("relay_budget");
             return false;
         }
         let signer = match self.signer_of(datacenter, &claim, leaf) {
@@ -138,15 +144,9 @@ impl Federation {
             }
         };
         self.count("claims_verified");
-        if !self.address_allowed(&verified, own) {
-            self.drop("address_not_allowed");
-            if !own {
-                return false;
-            }
-            // In our own datacenter it stays in the roster, so that set hashes agree, and is never talked to.
-            self.barred.insert(verified.signer);
-        } else if let Body::Record(_) = verified.body {
-            self.barred.remove(&verified.signer);
+        if !arrival.bulk && !self.may_speak(verified.signer, now) {
+            self.drop("signer_budget");
+            return false;
         }
         let unix = self.trust.unix_time();
         let subject = verified.subject();
@@ -160,7 +160,7 @@ impl Federation {
         };
         let outcome = known
             .roster
-            .merge(&verified, &leaf, now - arrival.age, unix);
+            .merge_aged(&verified, &leaf, now, arrival.age, unix);
         match outcome {
             Outcome::Conflict { .. } => self.saw_clone(datacenter, subject, now),
             Outcome::New => {}
@@ -181,7 +181,10 @@ impl Federation {
         if !outcome.is_news() {
             return false;
         }
-        self.home.insert(verified.signer, datacenter.clone());
+        if let Body::Record(record) = &verified.body {
+            self.home.insert(subject, datacenter.clone());
+            self.bar(subject, record, own);
+        }
         self.after_merge(datacenter, subject, now);
         let with_leaf = matches!(
             kind,
@@ -214,7 +217,8 @@ impl Federation {
     /// Everything in a bundle, record first. Returns whether anything changed.
     pub(super) fn accept_bundle(&mut self, bundle: &Bundle, arrival: Arrival, now: Time) -> bool {
         let mut arrival = Arrival {
-            age: bundle.age,
+            // Unsigned: a relay may at most make a tombstone old enough to fade.
+            age: bundle.age.min(FADED),
             ..arrival
         };
         if arrival.tier == Tier::Wan && self.convicts(bundle) {
@@ -255,9 +259,9 @@ impl Federation {
     }
 
     /// Whether a claim is truly signed by whom it names: for claims about ourselves, which are not merged.
-    pub(super) fn believes(&mut self, claim: &Claim, now: Time) -> bool {
-        if !self.within_budget(claim.signer, now) {
-            self.drop("signer_budget");
+    pub(super) fn believes(&mut self, claim: &Claim, from: Option<NodeId>, now: Time) -> bool {
+        if !self.may_verify(from, now) {
+            self.drop("relay_budget");
             return false;
         }
         let signer = if claim.signer == self.me.id {
@@ -324,28 +328,37 @@ impl Federation {
         }
     }
 
-    fn within_budget(&mut self, signer: NodeId, now: Time) -> bool {
-        if self.budgets.len() >= 16_384 {
-            self.budgets.retain(|_, b| !b.take(SIGNER_RATE.1, now));
-        }
-        let bucket = self
-            .budgets
-            .entry(signer)
-            .or_insert_with(|| Bucket::new(SIGNER_RATE.0, SIGNER_RATE.1, now));
-        bucket.take(1.0, now) && self.verifications.take(1.0, now)
+    /// Whether this peer, and all peers together, may have one more signature checked.
+    fn may_verify(&mut self, relay: Option<NodeId>, now: Time) -> bool {
+        let within = relay.is_none_or(|id| take(&mut self.relays, id, RELAY_RATE, now));
+        within && self.verifications.take(1.0, now)
     }
 
-    fn address_allowed(&self, claim: &Verified<Claim>, own: bool) -> bool {
-        let Body::Record(record) = &claim.body else {
-            return true;
+    /// Whether this signer, who is proven by now, may say one more thing.
+    fn may_speak(&mut self, signer: NodeId, now: Time) -> bool {
+        take(&mut self.budgets, signer, SIGNER_RATE, now)
+    }
+
+    /// A member whose published address our `allow` refuses stays in the roster, so that set hashes agree, and is never
+    /// talked to.
+    fn bar(&mut self, id: NodeId, record: &Record, own: bool) {
+        let within = |nets: &[ipnet::IpNet], a: SocketAddr| {
+            let ip = a.ip().to_canonical();
+            nets.iter().any(|n| n.contains(&ip))
         };
-        let within = |nets: &[ipnet::IpNet], ip| nets.iter().any(|n| n.contains(&ip));
-        let lan = !own || within(&self.settings.lan_allow, record.lan.ip().to_canonical());
-        let wan = !self.is_server()
-            || record
+        let allowed = if own {
+            within(&self.settings.lan_allow, record.lan)
+        } else {
+            record
                 .wan
-                .is_none_or(|a| within(&self.settings.wan_allow, a.ip().to_canonical()));
-        lan && wan
+                .is_none_or(|a| within(&self.settings.wan_allow, a))
+        };
+        if allowed {
+            self.barred.remove(&id);
+        } else {
+            self.barred.insert(id);
+            self.drop("address_not_allowed");
+        }
     }
 
     /// What the WAN says about our own datacenter stays outside, but for members the LAN has never heard of, and for
@@ -402,8 +415,8 @@ impl Federation {
         {
             self.refresh_contact(datacenter, id, now);
         }
-        if !transitions.is_empty() && *datacenter == self.me.datacenter {
-            self.watch_domains(now);
+        if *datacenter == self.me.datacenter {
+            self.duties.domains_changed |= transitions.iter().any(|t| t.from.is_some());
         }
     }
 
@@ -459,8 +472,10 @@ impl Federation {
             }
         } else {
             // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
+            let barred = self.barred.contains(&id);
             let wan = record
                 .wan
+                .filter(|_| !barred)
                 .filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
             match wan.filter(|_| self.is_seated()) {
                 Some(address) => {
@@ -501,7 +516,7 @@ impl Federation {
             let Some(known) = self.catalog.get_mut(&datacenter) else {
                 continue;
             };
-            let leaves: std::collections::BTreeMap<NodeId, Arc<[u8]>> = known
+            let leaves: BTreeMap<NodeId, Arc<[u8]>> = known
                 .roster
                 .iter()
                 .map(|(id, e)| (*id, Arc::clone(&e.leaf)))
@@ -608,4 +623,23 @@ impl Federation {
             detail,
         });
     }
+}
+
+/// Takes one token from a peer's own bucket. A full table forgets those that are at rest; while nobody is, newcomers wait.
+fn take(
+    buckets: &mut BTreeMap<NodeId, Bucket>,
+    id: NodeId,
+    (rate, burst): (f64, f64),
+    now: Time,
+) -> bool {
+    if buckets.len() >= MAX_BUDGETS && !buckets.contains_key(&id) {
+        buckets.retain(|_, bucket| !bucket.take(burst, now));
+        if buckets.len() >= MAX_BUDGETS {
+            return false;
+        }
+    }
+    let bucket = buckets
+        .entry(id)
+        .or_insert_with(|| Bucket::new(rate, burst, now));
+    bucket.take(1.0, now)
 }

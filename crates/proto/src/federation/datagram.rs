@@ -36,7 +36,7 @@ impl Federation {
         };
         let (id, key) = (claim.signer, body.lan_key);
         if id == self.me.id {
-            self.handle_about_me(&claim, now);
+            self.handle_about_me(&claim, None, now);
             self.settle(now);
             return None;
         }
@@ -54,8 +54,9 @@ impl Federation {
                 self.drop("introduction_budget");
                 return None;
             }
+            // Nobody is proven yet: the introductions' own budget was charged instead of a peer's.
             let arrival = Arrival {
-                from: Some(id),
+                from: None,
                 tier: Tier::Lan,
                 bulk: false,
                 age: Duration::ZERO,
@@ -69,6 +70,7 @@ impl Federation {
 
     /// An authenticated datagram's payload: on the LAN opened under the sender's key, on the WAN from its connection.
     pub fn handle_datagram(&mut self, tier: Tier, from: NodeId, payload: &[u8], now: Time) {
+        self.notice_lateness(now);
         if self.left {
             return;
         }
@@ -84,7 +86,7 @@ impl Federation {
             self.drop("unknown_sender");
             return;
         }
-        let digests = self.own_digests().clone();
+        let own = self.own_digests().current();
         // Whoever can seal to our key knows our record of this boot.
         if tier == Tier::Lan {
             self.lan.introduced(&from);
@@ -99,13 +101,13 @@ impl Federation {
                 self.take_news(&news, from, tier, now);
                 self.compare_digest(tier, from, digest, now);
                 // Answered with what we know after the news: the digest shows that it arrived.
-                let digests = self.own_digests().clone();
+                let digest = self.own_digests().current();
                 let pool = match tier {
                     Tier::Lan => &mut self.lan,
                     Tier::Wan => &mut self.wan,
                 };
                 if pool.peer(&from).is_some() {
-                    pool.handle_ping(from, number, watch, &digests, now);
+                    pool.handle_ping(from, number, watch, digest, now);
                 }
             }
             Frame::Ack {
@@ -128,7 +130,7 @@ impl Federation {
                 within,
             } if tier == Tier::Lan => {
                 self.lan
-                    .handle_ping_req(from, number, target, within, &digests, now);
+                    .handle_ping_req(from, number, target, within, own, now);
             }
             Frame::Relayed { number, answered } if tier == Tier::Lan => {
                 self.lan.handle_relayed(from, number, answered, now);
@@ -152,11 +154,11 @@ impl Federation {
         }
     }
 
-    fn compare_digest(&mut self, tier: Tier, from: NodeId, digest: u64, now: Time) {
+    fn compare_digest(&mut self, tier: Tier, from: NodeId, theirs: u64, now: Time) {
         if tier == Tier::Lan {
-            let digests = self.own_digests().clone();
+            let alike = self.own_digests().knows(theirs);
             let (repair, rng) = self.lan.repair_and_rng();
-            repair.compare(from, digest, &digests, rng, now);
+            repair.compare(from, alike, rng, now);
         }
     }
 

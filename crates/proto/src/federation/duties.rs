@@ -45,6 +45,8 @@ pub(super) struct Duties {
     wanted_next: Time,
     /// Racks and zones announced as degraded.
     degraded: BTreeSet<(Label, Option<Label>)>,
+    /// Somebody's status changed since they were last looked at.
+    pub(super) domains_changed: bool,
 }
 
 impl Duties {
@@ -59,6 +61,7 @@ impl Duties {
             wanted: BTreeMap::new(),
             wanted_next: now,
             degraded: BTreeSet::new(),
+            domains_changed: false,
         }
     }
 
@@ -103,6 +106,9 @@ impl Federation {
         }
         self.duties.beat = now + BEAT;
         self.elect(now);
+        if std::mem::take(&mut self.duties.domains_changed) {
+            self.watch_domains(now);
+        }
         self.tick_head(now);
         self.dial_wan(now);
         self.fetch_wanted(now);
@@ -226,6 +232,9 @@ impl Federation {
             .chain(&self.memory.wan_peers)
             .copied()
             .collect();
+        self.duties
+            .wan_next
+            .retain(|address, _| all.contains(address));
         let mut dialled = 0;
         for address in all {
             let due = self
@@ -283,6 +292,7 @@ impl Federation {
                     continue;
                 }
                 self.budgets.remove(&id);
+                self.relays.remove(&id);
                 self.barred.remove(&id);
                 self.event(
                     now,

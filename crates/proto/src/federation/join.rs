@@ -190,9 +190,9 @@ impl Federation {
     fn announce_self(&mut self, now: Time) {
         self.joining.joined = Some(now);
         self.changed();
-        let digests = self.own_digests().clone();
+        let digest = self.own_digests().current();
         self.lan.settle(now);
-        self.lan.greet(&digests, now);
+        self.lan.greet(digest, now);
         // A server fetches the other datacenters from one of our seats at once.
         if self.is_server()
             && let Some(seat) = self.own_seats().into_iter().find(|id| *id != self.me.id)

@@ -13,6 +13,7 @@ mod datagram;
 mod duties;
 mod join;
 mod own;
+mod reconcile;
 mod show;
 mod stream;
 mod types;
@@ -108,7 +109,9 @@ pub struct Federation {
     barred: BTreeSet<NodeId>,
     /// Seat and record of each member as last announced, so that changes become events.
     announced: BTreeMap<NodeId, (bool, [u8; 8])>,
+    /// What signers may still say, and what peers may still have verified.
     budgets: BTreeMap<NodeId, Bucket>,
+    relays: BTreeMap<NodeId, Bucket>,
 
     // The two pools and the election between them.
     lan: Pool,
@@ -135,6 +138,8 @@ pub struct Federation {
     drops: BTreeMap<&'static str, u64>,
     tally: BTreeMap<&'static str, u64>,
     generation: u64,
+    /// When we last did anything: what was due before is not late.
+    touched: Time,
     view: Option<(u64, Arc<View>)>,
 }
 
@@ -145,6 +150,12 @@ struct Fresh {
     datacenter: Label,
     from: Option<NodeId>,
     tier: Tier,
+}
+
+/// A boot counter near its end can only be damage, and nothing could follow it: as good as none.
+fn remembered_boot(settings: &Settings) -> u64 {
+    let boot = settings.memory.boot;
+    if boot < u64::MAX / 2 { boot } else { 0 }
 }
 
 impl std::fmt::Debug for Federation {
@@ -180,7 +191,7 @@ impl Federation {
         }
         let mut rng = ChaCha12Rng::from_seed(rng_seed);
         let incarnation = Incarnation {
-            boot: settings.memory.boot + 1,
+            boot: remembered_boot(&settings) + 1,
             seq: 0,
         };
         let record = Arc::new(own::first_record(
@@ -218,7 +229,7 @@ impl Federation {
             ..settings.memory.clone()
         };
         let mut federation = Self {
-            blank: settings.memory.boot == 0,
+            blank: remembered_boot(&settings) == 0,
             catalog: BTreeMap::from([(me.datacenter.clone(), Known::new(me.datacenter.clone()))]),
             memory_out: Some(memory.clone()),
             memory,
@@ -238,6 +249,7 @@ impl Federation {
             barred: BTreeSet::new(),
             announced: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            relays: BTreeMap::new(),
             lan,
             wan,
             election: Election::default(),
@@ -256,6 +268,7 @@ impl Federation {
             drops: BTreeMap::new(),
             tally: BTreeMap::new(),
             generation: 1,
+            touched: now,
             view: None,
             me,
         };
@@ -314,12 +327,12 @@ impl Federation {
         if self.left {
             return self.settle(now);
         }
-        let digests = self.own_digests().clone();
+        let digest = self.own_digests().current();
         if self.lan.deadline().at <= now {
-            self.lan.tick(&digests, now);
+            self.lan.tick(digest, now);
         }
         if self.is_seated() && self.wan.deadline().at <= now {
-            self.wan.tick(&digests, now);
+            self.wan.tick(digest, now);
         }
         self.tick_join(now);
         self.tick_duties(now);
@@ -340,14 +353,14 @@ impl Federation {
     /// A fresh socket heard `ECONNREFUSED`.
     pub fn handle_port_closed(&mut self, probe: ProbeId, now: Time) {
         self.notice_lateness(now);
-        let digests = self.own_digests().clone();
-        self.lan.handle_port_closed(probe, &digests, now);
+        let digest = self.own_digests().current();
+        self.lan.handle_port_closed(probe, digest, now);
         self.settle(now);
     }
 
     /// If our own loop was late, what looked like others' silence may have been ours.
     fn notice_lateness(&mut self, now: Time) {
-        let due = self.poll_timeout().at;
+        let due = self.poll_timeout().at.max(self.touched);
         if now.since(due) > LATE.max(self.settings.probe_interval / 2) {
             self.lan.was_late(now);
             self.wan.was_late(now);
@@ -385,6 +398,7 @@ impl Federation {
 
     /// Ends every call: pushes what is new, settles the rings, turns the pools' wishes into transmits and requests.
     fn settle(&mut self, now: Time) {
+        self.touched = now;
         self.push_fresh(now);
         self.lan.settle(now);
         self.wan.settle(now);
@@ -404,6 +418,7 @@ impl Federation {
             self.drop("transmit_queue");
         }
         while self.events.len() > MAX_WAITING {
+            self.drop("event_queue");
             self.events.pop_front();
         }
     }

@@ -237,13 +237,13 @@ impl Federation {
     }
 
     /// Something about ourselves came in. Own claims above our incarnation are our past, or a second process.
-    pub(super) fn handle_about_me(&mut self, claim: &Claim, now: Time) {
+    pub(super) fn handle_about_me(&mut self, claim: &Claim, from: Option<NodeId>, now: Time) {
         let Some(theirs) = claim.incarnation() else {
             return;
         };
         match &claim.body {
             Body::Accusation(_) => {
-                if theirs == self.incarnation && self.believes(claim, now) {
+                if theirs == self.incarnation && self.believes(claim, from, now) {
                     self.count("accused");
                     self.refute(theirs, now);
                 }
@@ -252,15 +252,20 @@ impl Federation {
                 let same = theirs == self.incarnation;
                 let foreign = match &claim.body {
                     Body::Record(record) => record.lan_key != self.record.lan_key,
-                    // At our own incarnation only we can have signed; anything else there is a second process.
-                    Body::Alive(_) | Body::Leave(_) => !same,
+                    // We sign no goodbye and stay, and at our own incarnation we know what we signed: anything else is our past,
+                    // or a second process.
+                    Body::Leave(_) => true,
+                    Body::Alive(_) => !same,
                     Body::Accusation(_) | Body::Head(_) | Body::Removal(_) => false,
                 };
-                if theirs < self.incarnation || !foreign || self.left || !self.believes(claim, now)
+                if theirs < self.incarnation
+                    || !foreign
+                    || self.left
+                    || !self.believes(claim, from, now)
                 {
                     return;
                 }
-                if self.blank && theirs > self.incarnation {
+                if self.blank {
                     self.blank = false;
                     self.count("past_adopted");
                     self.incarnation = Incarnation {

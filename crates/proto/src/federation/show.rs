@@ -46,7 +46,7 @@ impl Federation {
         let shown = known
             .roster
             .iter()
-            .filter(|(id, _)| !self.barred.contains(id));
+            .filter(|(id, _)| !own || !self.barred.contains(id));
         let mut members: Vec<Member> = shown.map(|(id, e)| self.show_member(id, e, now)).collect();
         members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         let mut regions = BTreeMap::<&Label, usize>::new();
@@ -278,7 +278,16 @@ impl Federation {
         let tables = [
             ("requests", self.requests.len(), super::MAX_REQUESTS),
             ("transmits", self.transmits.len(), super::MAX_WAITING),
-            ("signer_budgets", self.budgets.len(), 16_384),
+            (
+                "signer_budgets",
+                self.budgets.len(),
+                super::admit::MAX_BUDGETS,
+            ),
+            (
+                "relay_budgets",
+                self.relays.len(),
+                super::admit::MAX_BUDGETS,
+            ),
             (
                 "datacenters",
                 self.catalog.len(),
@@ -357,7 +366,9 @@ const DROPS: &[&str] = &[
     "member_table",
     "no_certificate",
     "not_the_signers_to_say",
+    "event_queue",
     "own_datacenter_from_wan",
+    "relay_budget",
     "request_malformed",
     "request_role",
     "request_table",

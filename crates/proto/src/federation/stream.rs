@@ -1,20 +1,25 @@
 //! Questions over streams: one message there, one back.
 
-use super::{Federation, MAX_MESSAGE, Peer, RequestError, RequestId, Tier, admit::Arrival};
+use super::{
+    Federation, MAX_MESSAGE, Peer, RequestError, RequestId, Tier, admit::Arrival, reconcile::Shown,
+};
 use crate::{
     identity::{Label, NodeId, Role},
-    roster::{Entry, bits_for, bucket_of},
+    pool::Gain,
+    roster::Entry,
     time::Time,
     view::Status,
     wire::{Ask, Bundle, Item, Reply},
 };
 use rand::seq::IndexedRandom;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Bytes of claims in one page or exchange.
-const PAGE: usize = 60 * 1024;
+pub(super) const PAGE: usize = 60 * 1024;
 /// Members wanted in one exchange.
-const WANTED: usize = 256;
+pub(super) const WANTED: usize = 256;
+/// Entries shown in one comparison, 27 bytes each: the rest comes with the next one.
+const SHOWN: usize = 7_000;
 /// Who is named when we are too busy.
 const REFERRALS: usize = 8;
 /// How long a question may take.
@@ -37,12 +42,13 @@ pub(super) enum Purpose {
         tier: Tier,
         to: NodeId,
         datacenter: Label,
+        bits: u8,
     },
     Exchange {
         tier: Tier,
         to: NodeId,
         datacenter: Label,
-        changed: bool,
+        told: bool,
         more: bool,
     },
     Heads,
@@ -54,6 +60,7 @@ pub(super) enum Purpose {
 impl Federation {
     /// A request from an authenticated peer; the answer, or nothing if it has none (reset the stream then).
     pub fn handle_request(&mut self, tier: Tier, from: &Peer, body: &[u8], now: Time) -> Vec<u8> {
+        self.notice_lateness(now);
         let fits = match tier {
             Tier::Lan => {
                 from.certified.datacenter == self.me.datacenter
@@ -144,14 +151,15 @@ impl Federation {
                 if let Some(you) = you {
                     self.accept_bundle(&you, arrival, now);
                 }
-                let digests = self.own_digests().clone();
+                let alike = self.own_digests().knows(digest);
+                let digest = self.own_digests().current();
                 let (repair, rng) = self.lan.repair_and_rng();
-                repair.compare(id, digest, &digests, rng, now);
+                repair.compare(id, alike, rng, now);
                 let you = self.bundle(&self.me.datacenter.clone(), &id, now);
                 Some(Reply::Met {
                     me: self.own_bundle(),
                     you,
-                    digest: digests.current(),
+                    digest,
                 })
             }
             Ask::Compare {
@@ -160,7 +168,7 @@ impl Federation {
                 buckets,
             } => {
                 let known = self.catalog.get(&datacenter)?;
-                let (entries, buckets) = known.roster.differences(bits, &buckets);
+                let (entries, buckets) = known.roster.differences(bits, &buckets, SHOWN);
                 Some(Reply::Differences { entries, buckets })
             }
             Ask::Exchange {
@@ -314,6 +322,7 @@ impl Federation {
         result: Result<(Peer, Vec<u8>), RequestError>,
         now: Time,
     ) {
+        self.notice_lateness(now);
         let Some(purpose) = self.requests.remove(&id) else {
             return;
         };
@@ -346,7 +355,7 @@ impl Federation {
             Purpose::Pull { address } => self.pull_failed(*address, now),
             Purpose::Introduce { .. } | Purpose::Heads => {}
             Purpose::Compare { to, datacenter, .. } | Purpose::Exchange { to, datacenter, .. } => {
-                self.repair_done(datacenter, to, false, now);
+                self.repair_done(datacenter, to, Gain::Nothing, now);
             }
             Purpose::Seats { address } => {
                 if let Some(address) = address {
@@ -409,23 +418,34 @@ impl Federation {
                     tier,
                     to,
                     datacenter,
+                    bits,
                 },
                 Reply::Differences { entries, buckets },
             ) => {
-                self.exchange(tier, to, datacenter, &entries, &buckets, now);
+                let shown = Shown {
+                    bits,
+                    entries,
+                    buckets,
+                };
+                self.exchange(tier, to, datacenter, &shown, now);
             }
             (
                 Purpose::Exchange {
                     tier,
                     to,
                     datacenter,
-                    changed,
+                    told,
                     more,
                 },
                 Reply::Given { bundles },
             ) => {
                 let news = self.accept_bundles(&bundles, arrival(tier), now);
-                self.repair_done(&datacenter, &to, news || changed, now);
+                let gain = match (news, told) {
+                    (true, _) => Gain::Learnt,
+                    (false, true) => Gain::Told,
+                    (false, false) => Gain::Nothing,
+                };
+                self.repair_done(&datacenter, &to, gain, now);
                 if more && news {
                     self.reconcile(tier, to, &datacenter, now);
                 }
@@ -461,120 +481,6 @@ impl Federation {
         }
     }
 
-    /// Begins a reconciliation of one datacenter's roster with one peer.
-    pub(super) fn reconcile(&mut self, tier: Tier, with: NodeId, datacenter: &Label, now: Time) {
-        let Some(known) = self.catalog.get(datacenter) else {
-            return;
-        };
-        let bits = bits_for(known.roster.len());
-        let ask = Ask::Compare {
-            datacenter: datacenter.clone(),
-            bits,
-            buckets: known.roster.buckets(bits),
-        };
-        let purpose = Purpose::Compare {
-            tier,
-            to: with,
-            datacenter: datacenter.clone(),
-        };
-        self.count("reconciliations");
-        if !self.ask(tier, Some(with), None, &ask, PATIENCE, purpose) {
-            self.repair_done(datacenter, &with, false, now);
-        }
-    }
-
-    /// Second step: asks for what they have otherwise, and tells what we have otherwise.
-    fn exchange(
-        &mut self,
-        tier: Tier,
-        to: NodeId,
-        datacenter: Label,
-        theirs: &[(NodeId, u64)],
-        buckets: &[u32],
-        now: Time,
-    ) {
-        let Some(known) = self.catalog.get(&datacenter) else {
-            return;
-        };
-        let bits = bits_for(known.roster.len());
-        let theirs: BTreeMap<NodeId, u64> = theirs.iter().copied().collect();
-        let hash = |id: &NodeId| known.roster.get(id).map(Entry::hash);
-        let want: Vec<NodeId> = theirs
-            .iter()
-            .filter(|(id, h)| **id != self.me.id && hash(id) != Some(**h))
-            .map(|(id, _)| *id)
-            .take(WANTED)
-            .collect();
-        let mut give = Vec::new();
-        let mut size = 0;
-        for (id, entry) in known.roster.iter() {
-            let differing = u32::try_from(bucket_of(id, bits)).is_ok_and(|b| buckets.contains(&b));
-            let same = theirs.get(id).is_some_and(|h| *h == entry.hash());
-            if differing && !same && entry.hash() != 0 && size < PAGE {
-                let bundle = self.bundle_of(&datacenter, id, entry, now);
-                size += weight(&bundle);
-                give.push(bundle);
-            }
-        }
-        if want.is_empty() && give.is_empty() {
-            return self.repair_done(&datacenter, &to, false, now);
-        }
-        let changed = !give.is_empty();
-        let more = want.len() == WANTED || size >= PAGE;
-        let ask = Ask::Exchange {
-            datacenter: datacenter.clone(),
-            want,
-            give,
-        };
-        let purpose = Purpose::Exchange {
-            tier,
-            to,
-            datacenter: datacenter.clone(),
-            changed,
-            more,
-        };
-        if !self.ask(tier, Some(to), None, &ask, PATIENCE, purpose) {
-            self.repair_done(&datacenter, &to, false, now);
-        }
-    }
-
-    fn repair_done(&mut self, datacenter: &Label, with: &NodeId, changed: bool, now: Time) {
-        if *datacenter == self.me.datacenter {
-            self.lan.repair.finished(with, changed, now);
-        } else if let Some(known) = self.catalog.get_mut(datacenter) {
-            known.repair.finished(with, changed, now);
-        }
-    }
-
-    /// Starts the reconciliations that are due.
-    pub(super) fn tick_repair(&mut self, now: Time) {
-        for with in self.lan.repair.due(now) {
-            let datacenter = self.me.datacenter.clone();
-            self.reconcile(Tier::Lan, with, &datacenter, now);
-        }
-        let foreign: Vec<Label> = self
-            .catalog
-            .keys()
-            .filter(|dc| **dc != self.me.datacenter)
-            .cloned()
-            .collect();
-        for datacenter in foreign {
-            let due = self
-                .catalog
-                .get_mut(&datacenter)
-                .map(|k| k.repair.due(now))
-                .unwrap_or_default();
-            for with in due {
-                let tier = if self.home.get(&with) == Some(&self.me.datacenter) {
-                    Tier::Lan
-                } else {
-                    Tier::Wan
-                };
-                self.reconcile(tier, with, &datacenter, now);
-            }
-        }
-    }
-
     /// Dials one lost member or seed: with probability lost ÷ living, once a second.
     pub(super) fn introduce_to(&mut self, to: Option<NodeId>, address: SocketAddr, now: Time) {
         let datacenter = self.me.datacenter.clone();
@@ -607,6 +513,6 @@ impl Federation {
     }
 }
 
-fn weight(bundle: &Bundle) -> usize {
+pub(super) fn weight(bundle: &Bundle) -> usize {
     bundle.claims.iter().map(|c| c.len() + 4).sum::<usize>() + bundle.leaf.len() + 16
 }

@@ -3,13 +3,14 @@
 use super::{
     Federation, Peer, Tier,
     admit::Arrival,
-    stream::{PATIENCE, Purpose},
+    stream::{PATIENCE, Purpose, weight},
 };
 use crate::{
     catalog::RESIGN,
     claim::{Body, Claim, Head, hash8, verify},
     identity::{Incarnation, Label, NodeId},
     pool::Pool,
+    roster::Entry,
     time::Time,
     view::Status,
     wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, Reply},
@@ -23,6 +24,10 @@ use std::{
 
 /// Heads in one datagram.
 const PER_FRAME: usize = 7;
+/// Bytes of seat holders in one answer; authorities come beside them.
+const SEATS: usize = 128 * 1024;
+/// Bytes of authorities in one answer.
+const AUTHORITIES: usize = 96 * 1024;
 /// Heads of a roster that changes all the time are signed at most this often.
 const SETTLED: Duration = Duration::from_millis(250);
 /// A link or a head's relay that differs is not believed beyond this age.
@@ -161,10 +166,8 @@ impl Federation {
                 Ok(claim) => {
                     known.merge_head(&claim, age, direct, now);
                     if !own {
-                        let digests = known.roster.digests().clone();
-                        known
-                            .repair
-                            .compare(from, digest, &digests, &mut self.rng, now);
+                        let alike = known.roster.digests().knows(digest);
+                        known.repair.compare(from, alike, &mut self.rng, now);
                     }
                     self.count("heads_verified");
                 }
@@ -282,10 +285,12 @@ impl Federation {
             .roster
             .iter()
             .filter(|(_, e)| e.record.seat && e.status != Status::Dead);
-        holders
-            .take(8)
-            .map(|(id, e)| self.bundle_of(datacenter, id, e, now))
-            .collect()
+        // What is held against them comes with the roster: here only who they are and where.
+        let plain = |(id, e): (&NodeId, &Entry)| Bundle {
+            claims: e.claims().take(1).map(Arc::clone).collect(),
+            ..self.bundle_of(datacenter, id, e, now)
+        };
+        holders.take(8).map(plain).collect()
     }
 
     /// Any server answers this one, elected or not: it keeps a `join` list of fixed names working.
@@ -311,12 +316,16 @@ impl Federation {
         let newer = authorities
             .iter()
             .filter(|a| held.get(&a.datacenter).is_none_or(|n| *n < a.crl_number));
+        let mut room = AUTHORITIES;
         let authorities = newer
             .map(|a| AuthorityItem {
                 certificate: Arc::clone(&a.certificate),
                 crl: Arc::clone(&a.crl),
             })
-            .take(64)
+            .take_while(|a| {
+                room = room.saturating_sub(a.certificate.len() + a.crl.len());
+                room > 0
+            })
             .collect();
         let asker = from.certified.datacenter.clone();
         let datacenters: Vec<Label> = self
@@ -325,9 +334,14 @@ impl Federation {
             .filter(|dc| **dc != asker)
             .cloned()
             .collect();
+        let mut size = 0;
         let bundles = datacenters
             .iter()
             .flat_map(|dc| self.seat_bundles(dc, now))
+            .take_while(|bundle| {
+                size += weight(bundle);
+                size < SEATS
+            })
             .collect();
         Reply::Seats {
             bundles,

@@ -3,7 +3,7 @@
 //! Only answers to pings count as signs of life, and only those received directly, or through a relay asked just now.
 
 use super::{Action, Pool, Route, detector::Purpose, spacing};
-use crate::{federation::ProbeId, identity::NodeId, roster::Digests, time::Time, wire::Frame};
+use crate::{federation::ProbeId, identity::NodeId, time::Time, wire::Frame};
 
 impl Pool {
     /// An ack came in.
@@ -111,7 +111,7 @@ impl Pool {
     }
 
     /// A fresh socket heard that nobody listens there.
-    pub fn handle_port_closed(&mut self, probe: ProbeId, digests: &Digests, now: Time) {
+    pub fn handle_port_closed(&mut self, probe: ProbeId, digest: u64, now: Time) {
         let Some(pending) = self.detector.pending.remove(&probe.0) else {
             return;
         };
@@ -128,8 +128,8 @@ impl Pool {
         watch.refusals = watch.refusals.saturating_add(1);
         match watch.refusals {
             1 => {
-                self.ping_watched(&id, true, digests, now);
-                self.ask_sample(&id, digests, now);
+                self.ping_watched(&id, true, digest, now);
+                self.ask_sample(&id, digest, now);
             }
             2 => {
                 let unsigned = watch.signed.is_none() && watch.suspected.is_none();
@@ -144,7 +144,7 @@ impl Pool {
                     number,
                     true,
                     Route::FreshStream(ProbeId(number)),
-                    digests,
+                    digest,
                 );
             }
             _ => {}

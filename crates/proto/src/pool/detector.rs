@@ -15,7 +15,7 @@ use super::{Action, Pool, Profile, Route, Standing, observers::Target};
 use crate::{
     federation::ProbeId,
     identity::NodeId,
-    roster::{Digests, k},
+    roster::k,
     sampler::Nearness,
     time::{Deadline, Time},
 };
@@ -304,26 +304,26 @@ impl Watch {
 }
 
 impl Pool {
-    /// Calls what is due. `digests` are the pool's own, for the pings that leave.
-    pub fn tick(&mut self, digests: &Digests, now: Time) {
+    /// Calls what is due. `digest` is the pool's own, for the pings that leave.
+    pub fn tick(&mut self, digest: u64, now: Time) {
         self.rebuild_ring(now);
         let watched: Vec<NodeId> = self.detector.watches.keys().copied().collect();
         for id in watched {
-            self.tick_watch(&id, digests, now);
+            self.tick_watch(&id, digest, now);
         }
         self.tick_nacks(now);
-        self.tick_random(digests, now);
+        self.tick_random(digest, now);
         self.detector
             .pending
             .retain(|_, p| now.since(p.sent) < FORGET);
     }
 
     /// Pings a few peers that may not know us yet: the pings carry our introduction.
-    pub fn greet(&mut self, digests: &Digests, now: Time) {
+    pub fn greet(&mut self, digest: u64, now: Time) {
         let fanout = self.profile.fanout;
         for id in self.draw(fanout, |_| true) {
             let number = self.detector.number(id, Purpose::Random, now);
-            self.send_ping(id, number, false, Route::Main, digests);
+            self.send_ping(id, number, false, Route::Main, digest);
         }
     }
 
@@ -344,10 +344,10 @@ impl Pool {
         }
     }
 
-    fn tick_watch(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+    fn tick_watch(&mut self, id: &NodeId, digest: u64, now: Time) {
         self.tick_closed(id, now);
-        self.tick_floor(id, digests, now);
-        self.tick_probe(id, digests, now);
+        self.tick_floor(id, digest, now);
+        self.tick_probe(id, digest, now);
     }
 
     /// Three refusals, and no refutation since: the process is gone.
@@ -363,7 +363,7 @@ impl Pool {
     }
 
     /// Silent beyond its floor: one more ping, then an accusation for good.
-    fn tick_floor(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+    fn tick_floor(&mut self, id: &NodeId, digest: u64, now: Time) {
         let patience = self.patience(id);
         let Some((floor, standing)) = self
             .peers
@@ -396,14 +396,14 @@ impl Pool {
                 watch.rest = now + AGAIN;
             } else {
                 watch.last_try = Some(now + patience);
-                self.ping_watched(id, true, digests, now);
-                self.ask_sample(id, digests, now);
+                self.ping_watched(id, true, digest, now);
+                self.ask_sample(id, digest, now);
             }
         }
     }
 
     /// The probe itself: begins it, or takes it one stage further.
-    fn tick_probe(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+    fn tick_probe(&mut self, id: &NodeId, digest: u64, now: Time) {
         let patience = self.patience(id);
         let Some(floor) = self.peers.get(id).map(|p| p.contact.floor) else {
             return;
@@ -423,7 +423,7 @@ impl Pool {
                     nacks: 0,
                     stream: false,
                 });
-                self.ping_watched(id, fresh, digests, now);
+                self.ping_watched(id, fresh, digest, now);
             }
             Some(probe) if probe.deadline <= now => match probe.stage {
                 Stage::First => {
@@ -436,10 +436,10 @@ impl Pool {
                         probe.stage = Stage::Second;
                         probe.deadline = now + patience;
                         watch.fell_silent(started, floor, n);
-                        self.ping_watched(id, self.profile.accuses, digests, now);
+                        self.ping_watched(id, self.profile.accuses, digest, now);
                     }
                 }
-                Stage::Second if self.profile.accuses => self.last_chance(id, digests, now),
+                Stage::Second if self.profile.accuses => self.last_chance(id, digest, now),
                 Stage::Second => {
                     watch.down = true;
                     self.actions.push_back(Action::Link { to: *id, up: false });
@@ -538,18 +538,18 @@ impl Pool {
         watch.next = (probe.started + step).max(now);
     }
 
-    pub(super) fn ping_watched(&mut self, id: &NodeId, fresh: bool, digests: &Digests, now: Time) {
+    pub(super) fn ping_watched(&mut self, id: &NodeId, fresh: bool, digest: u64, now: Time) {
         let number = self.detector.number(*id, Purpose::Watch, now);
         let route = if fresh {
             Route::Fresh(ProbeId(number))
         } else {
             Route::Main
         };
-        self.send_ping(*id, number, true, route, digests);
+        self.send_ping(*id, number, true, route, digest);
     }
 
     /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
-    fn last_chance(&mut self, id: &NodeId, digests: &Digests, now: Time) {
+    fn last_chance(&mut self, id: &NodeId, digest: u64, now: Time) {
         let last_chance = self.health.stretch(self.profile.last_chance);
         let deadline = now + last_chance;
         let relays = self.relays(id);
@@ -577,7 +577,7 @@ impl Pool {
             to: *id,
             within: FIRST_CONTACT,
         });
-        self.ask_sample(id, digests, now);
+        self.ask_sample(id, digest, now);
     }
 
     /// Up to k relays out of different failure domains: one in the target's rack, one in its zone, one elsewhere.
@@ -608,7 +608,7 @@ impl Pool {
     }
 
     /// Pings a sample of others, unless that was done just now.
-    pub(super) fn ask_sample(&mut self, except: &NodeId, digests: &Digests, now: Time) {
+    pub(super) fn ask_sample(&mut self, except: &NodeId, digest: u64, now: Time) {
         if self
             .detector
             .sample
@@ -625,7 +625,7 @@ impl Pool {
         };
         for id in drawn {
             let number = self.detector.number(id, Purpose::Sample, now);
-            self.send_ping(id, number, false, Route::Main, digests);
+            self.send_ping(id, number, false, Route::Main, digest);
         }
     }
 
@@ -661,7 +661,7 @@ impl Pool {
     }
 
     /// While views differ observers may not agree who they are: one more probe per interval, in random order.
-    fn tick_random(&mut self, digests: &Digests, now: Time) {
+    fn tick_random(&mut self, digest: u64, now: Time) {
         if self.detector.next_random > now {
             return;
         }
@@ -680,7 +680,7 @@ impl Pool {
                 .is_some_and(|p| p.contact.standing != Standing::Dead)
             {
                 let number = self.detector.number(id, Purpose::Random, now);
-                self.send_ping(id, number, false, Route::Main, digests);
+                self.send_ping(id, number, false, Route::Main, digest);
                 return;
             }
         }

@@ -16,7 +16,6 @@ mod spacing;
 use crate::{
     federation::ProbeId,
     identity::{Incarnation, NodeId},
-    roster::Digests,
     sampler::{Place, Sampler},
     time::{Deadline, Time},
     wire::{Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED},
@@ -27,7 +26,7 @@ pub use gossip::Priority;
 use health::Health;
 use observers::Seat;
 use rand::rngs::ChaCha12Rng;
-pub use repair::Repair;
+pub use repair::{Gain, Repair};
 use rtt::Rtt;
 use spacing::Spacing;
 use std::{
@@ -497,14 +496,7 @@ impl Pool {
     }
 
     /// A ping came in. Answers it.
-    pub fn handle_ping(
-        &mut self,
-        from: NodeId,
-        number: u64,
-        watch: bool,
-        digests: &Digests,
-        now: Time,
-    ) {
+    pub fn handle_ping(&mut self, from: NodeId, number: u64, watch: bool, digest: u64, now: Time) {
         let spacing = watch.then(|| self.spacing.pinged(from, now)).flatten();
         let news = self.news_for(&from);
         self.send(
@@ -512,7 +504,7 @@ impl Pool {
             Frame::Ack {
                 number,
                 spacing,
-                digest: digests.current(),
+                digest,
                 news,
             },
         );
@@ -525,7 +517,7 @@ impl Pool {
         number: u64,
         target: NodeId,
         within: Duration,
-        digests: &Digests,
+        digest: u64,
         now: Time,
     ) {
         if !self.peers.contains_key(&target) {
@@ -534,15 +526,15 @@ impl Pool {
         // A nack must arrive while it is still of use: at 80 % of what is left.
         let until = now + within.min(Duration::from_secs(1)) * 4 / 5;
         let ping = self.detector.relay(from, number, target, until, now);
-        self.send_ping(target, ping, false, Route::Main, digests);
+        self.send_ping(target, ping, false, Route::Main, digest);
     }
 
-    fn send_ping(&mut self, to: NodeId, number: u64, watch: bool, route: Route, digests: &Digests) {
+    fn send_ping(&mut self, to: NodeId, number: u64, watch: bool, route: Route, digest: u64) {
         let news = self.news_for(&to);
         let frame = Frame::Ping {
             number,
             watch,
-            digest: digests.current(),
+            digest,
             news,
         };
         self.actions.push_back(Action::Send { to, frame, route });

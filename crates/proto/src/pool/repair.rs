@@ -2,7 +2,6 @@
 
 use crate::{
     identity::NodeId,
-    roster::Digests,
     time::{Deadline, Time},
 };
 use rand::{Rng, RngExt};
@@ -27,6 +26,17 @@ struct Difference {
     rested: Time,
 }
 
+/// What came of a reconciliation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gain {
+    /// Our roster changed.
+    Learnt,
+    /// We told the peer something.
+    Told,
+    /// Neither.
+    Nothing,
+}
+
 /// Differences with peers.
 #[derive(Debug, Default)]
 pub struct Repair {
@@ -37,16 +47,9 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// A peer showed its set hash.
-    pub fn compare(
-        &mut self,
-        peer: NodeId,
-        theirs: u64,
-        ours: &Digests,
-        rng: &mut impl Rng,
-        now: Time,
-    ) {
-        if ours.agrees(theirs) || ours.was(theirs) {
+    /// A peer showed its set hash; `alike` if that is ours, or one that we had lately.
+    pub fn compare(&mut self, peer: NodeId, alike: bool, rng: &mut impl Rng, now: Time) {
+        if alike {
             if let Some(held) = self.peers.get_mut(&peer) {
                 held.due = None;
             }
@@ -97,16 +100,21 @@ impl Repair {
         due
     }
 
-    /// A reconciliation ended; one that changed nothing doubles the wait with that peer, up to a minute.
-    pub fn finished(&mut self, peer: &NodeId, changed: bool, now: Time) {
+    /// A reconciliation ended. One that taught us nothing doubles the wait with that peer: up to a minute, or up to eight
+    /// seconds if we at least told it something.
+    pub fn finished(&mut self, peer: &NodeId, gain: Gain, now: Time) {
         self.under_way.remove(peer);
         if let Some(held) = self.peers.get_mut(peer) {
-            held.wait = if changed {
-                STANDS
-            } else {
-                (held.wait * 2).min(Duration::from_secs(60))
+            held.wait = match gain {
+                Gain::Learnt => STANDS,
+                Gain::Told => (held.wait * 2).min(Duration::from_secs(8)),
+                Gain::Nothing => (held.wait * 2).min(Duration::from_secs(60)),
             };
-            held.rested = if changed { now } else { now + held.wait };
+            held.rested = if gain == Gain::Learnt {
+                now
+            } else {
+                now + held.wait
+            };
         }
     }
 

@@ -28,9 +28,9 @@ impl Digests {
         other == self.current
     }
 
-    /// Whether a peer's hash is one we had lately: it lags behind us.
-    pub fn was(&self, other: u64) -> bool {
-        self.past.contains(&other)
+    /// Whether a peer's hash is ours, or one that we had lately: then it lags behind us and does not disagree.
+    pub fn knows(&self, other: u64) -> bool {
+        other == self.current || self.past.contains(&other)
     }
 
     pub(super) fn replace(&mut self, old: u64, new: u64) {
@@ -73,22 +73,37 @@ impl Roster {
         buckets
     }
 
-    /// The entries in every prefix in which `theirs` differs from ours, and those prefixes.
-    pub fn differences(&self, bits: u8, theirs: &[u64]) -> (Vec<(NodeId, u64)>, Vec<u32>) {
+    /// The entries in the prefixes in which `theirs` differs from ours, and those prefixes: whole prefixes, as long as
+    /// there are at most `limit` entries (but one prefix at least).
+    pub fn differences(
+        &self,
+        bits: u8,
+        theirs: &[u64],
+        limit: usize,
+    ) -> (Vec<(NodeId, u64)>, Vec<u32>) {
         let ours = self.buckets(bits);
-        let differing: Vec<bool> = ours.iter().zip(theirs).map(|(a, b)| a != b).collect();
-        let entries = self
-            .iter()
-            .filter(|(id, e)| {
-                e.hash() != 0 && differing.get(bucket_of(id, bits)).is_some_and(|d| *d)
-            })
-            .map(|(id, e)| (*id, e.hash()))
-            .collect();
-        let numbers = (0_u32..)
-            .zip(&differing)
-            .filter(|(_, d)| **d)
-            .map(|(n, _)| n)
-            .collect();
+        let mut entries: Vec<(NodeId, u64)> = Vec::new();
+        let mut numbers = Vec::new();
+        // Ids and prefixes have one order, so one walk over the members serves all prefixes.
+        let mut members = self.iter().filter(|(_, e)| e.hash() != 0).peekable();
+        for (number, (own, their)) in (0_u32..).zip(ours.iter().zip(theirs)) {
+            let whole = entries.len();
+            while let Some((id, entry)) =
+                members.next_if(|(id, _)| bucket_of(id, bits) == number as usize)
+            {
+                if own != their {
+                    entries.push((*id, entry.hash()));
+                }
+            }
+            if own == their {
+                continue;
+            }
+            if entries.len() > limit && !numbers.is_empty() {
+                entries.truncate(whole);
+                break;
+            }
+            numbers.push(number);
+        }
         (entries, numbers)
     }
 }

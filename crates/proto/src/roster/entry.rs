@@ -30,8 +30,12 @@ pub struct Charge {
 impl Charge {
     /// Whether it counts for a verdict about a member with this floor.
     pub fn counts(&self, floor: Duration) -> bool {
-        self.accusation.quorate
-            && (self.accusation.basis == Basis::PortClosed || self.accusation.silent >= floor)
+        self.accusation.quorate && self.is_beyond(floor)
+    }
+
+    /// Whether the silence passed the floor, or a closed port made waiting for it needless.
+    fn is_beyond(&self, floor: Duration) -> bool {
+        self.accusation.basis == Basis::PortClosed || self.accusation.silent >= floor
     }
 }
 
@@ -64,6 +68,8 @@ pub struct Entry {
     pub(super) hash: u64,
     /// No status was derived yet.
     pub(super) fresh: bool,
+    /// The rack in which it is counted as present, if it is.
+    pub(super) counted: Option<(Label, Label)>,
 }
 
 impl Entry {
@@ -87,6 +93,7 @@ impl Entry {
             cloned: None,
             hash: 0,
             fresh: true,
+            counted: None,
         }
     }
 
@@ -193,14 +200,16 @@ impl Entry {
         };
         let leaving = matches!(claim.body, Body::Leave(_));
         let newest = self.incarnation();
-        let news = incarnation > newest
-            || (leaving
-                && incarnation == newest
-                && self
-                    .leave
-                    .as_ref()
-                    .is_none_or(|l| l.bytes() < claim.bytes()));
-        if !news {
+        // Two of one kind at one incarnation, which only two processes with one key sign: the larger holds.
+        let held = if leaving { &self.leave } else { &self.alive };
+        let larger = match held
+            .as_ref()
+            .filter(|h| h.incarnation() == Some(incarnation))
+        {
+            Some(held) => held.bytes() < claim.bytes(),
+            None => leaving,
+        };
+        if incarnation < newest || (incarnation == newest && !larger) {
             return Outcome::Stale;
         }
         if leaving {
@@ -226,11 +235,13 @@ impl Entry {
             .alive
             .as_ref()
             .and_then(|c| c.incarnation())
-            .is_some_and(|i| i <= record)
+            .is_some_and(|i| i <= record || i < newest || self.leave.is_some())
         {
             self.alive = None;
         }
         self.charges.retain(|c| c.accusation.incarnation >= newest);
+        // The record may have brought another floor.
+        self.keep_the_best();
     }
 
     pub(super) fn merge_accusation(
@@ -270,13 +281,13 @@ impl Entry {
         }
     }
 
-    /// At most [`MAX_CHARGES`]: those that count first, spread over racks, then lowest accuser. The current incarnation
-    /// goes before ones that the member has not signed yet.
+    /// At most [`MAX_CHARGES`]: of the highest incarnation, those that count first, spread over racks, then lowest accuser.
+    /// Highest, not current: which one is current depends on what has arrived.
     fn keep_the_best(&mut self) {
-        let (floor, current) = (self.record.floor(), self.incarnation());
+        let floor = self.record.floor();
         self.charges.sort_by_key(|c| {
             (
-                c.accusation.incarnation != current,
+                std::cmp::Reverse(c.accusation.incarnation),
                 !c.counts(floor),
                 c.accuser.id,
             )
@@ -317,12 +328,17 @@ impl Entry {
         }
         let floor = self.record.floor();
         let mut status = Status::Alive;
-        // The dead accuse nobody: their accusations count for verdicts only.
-        for charge in self.standing().filter(|c| !dead.contains(&c.accuser.id)) {
-            if charge.accusation.silent >= floor {
+        for charge in self.standing() {
+            let beyond = charge.is_beyond(floor);
+            // What the dead said counts only as far as it counts for a verdict: a member that a verdict held dead does
+            // not come alive because its accusers died and more are needed now.
+            let heard = !dead.contains(&charge.accuser.id) || charge.counts(floor);
+            if heard && beyond {
                 return Status::Unreachable;
             }
-            status = Status::Suspect;
+            if heard {
+                status = Status::Suspect;
+            }
         }
         status
     }

@@ -166,7 +166,12 @@ impl Roster {
                     || (r.incarnation == e.record.incarnation
                         && e.record_claim.bytes() != claim.bytes())
             }
-            (Body::Alive(a), Some(e)) => a.incarnation > e.incarnation(),
+            (Body::Alive(a), Some(e)) => {
+                a.incarnation >= e.incarnation()
+                    && e.alive
+                        .as_ref()
+                        .is_none_or(|held| held.bytes() != claim.bytes())
+            }
             (Body::Leave(l), Some(e)) => {
                 l.incarnation >= e.incarnation()
                     && e.leave
@@ -182,18 +187,29 @@ impl Roster {
             (Body::Removal(r), _) => self
                 .removals
                 .get(&r.removed)
-                .is_none_or(|(held, _)| until(held) < r.until),
+                .is_none_or(|(held, _)| (until(held), held.bytes()) < (r.until, claim.bytes())),
             (Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_), _) => false,
         }
     }
 
-    /// Takes a verified claim in. `leaf` is the signer's certificate; `since` is when its effect began, if that was
-    /// earlier than now (tombstones carry their age).
+    /// Takes a verified claim in. `leaf` is the signer's certificate, `unix` the wall clock for removals' ends.
     pub fn merge(
         &mut self,
         claim: &Verified<Claim>,
         leaf: &Arc<[u8]>,
-        since: Time,
+        now: Time,
+        unix: u64,
+    ) -> Outcome {
+        self.merge_aged(claim, leaf, now, Duration::ZERO, unix)
+    }
+
+    /// The same for a claim whose effect began earlier: tombstones carry their age, so that all forget them together.
+    pub fn merge_aged(
+        &mut self,
+        claim: &Verified<Claim>,
+        leaf: &Arc<[u8]>,
+        now: Time,
+        age: Duration,
         unix: u64,
     ) -> Outcome {
         if claim.signer().datacenter != self.datacenter {
@@ -201,12 +217,12 @@ impl Roster {
         }
         let subject = claim.subject();
         let outcome = match &claim.body {
-            Body::Record(record) => self.merge_record(claim, record, leaf, since),
+            Body::Record(record) => self.merge_record(claim, record, leaf, now),
             Body::Alive(_) | Body::Leave(_) => match self.entries.get_mut(&subject) {
                 Some(entry) => entry.merge_own(claim),
                 None => Outcome::Unknown,
             },
-            Body::Accusation(accusation) => self.merge_accusation(claim, accusation, since),
+            Body::Accusation(accusation) => self.merge_accusation(claim, accusation, now),
             Body::Removal(_) => self.merge_removal(claim, leaf),
             Body::Head(_) => Outcome::NotAllowed,
         };
@@ -218,7 +234,7 @@ impl Roster {
             {
                 self.accused.remove(&subject);
             }
-            self.recompute(subject, since, unix);
+            self.recompute(subject, now, age, unix);
         }
         outcome
     }
@@ -236,9 +252,8 @@ impl Roster {
         if self.entries.len() >= MAX_MEMBERS && !self.make_room() {
             return Outcome::Full;
         }
-        let entry = Entry::new(claim, record, leaf, now);
-        *self.present.entry(entry.rack()).or_default() += 1;
-        self.entries.insert(claim.signer, entry);
+        self.entries
+            .insert(claim.signer, Entry::new(claim, record, leaf, now));
         Outcome::New
     }
 
@@ -262,8 +277,12 @@ impl Roster {
     }
 
     fn merge_removal(&mut self, claim: &Verified<Claim>, leaf: &Arc<[u8]>) -> Outcome {
-        if self.removals.len() >= MAX_REMOVALS && !self.removals.contains_key(&claim.subject()) {
-            return Outcome::Full;
+        match self.removals.get(&claim.subject()) {
+            Some((held, _)) if (until(held), held.bytes()) >= (until(claim), claim.bytes()) => {
+                return Outcome::Stale;
+            }
+            None if self.removals.len() >= MAX_REMOVALS => return Outcome::Full,
+            _ => {}
         }
         self.removals
             .insert(claim.subject(), (claim.clone(), Arc::clone(leaf)));
@@ -288,8 +307,8 @@ impl Roster {
         if let Some(entry) = self.entries.remove(id) {
             self.digests.replace(entry.hash, 0);
             self.accused.remove(id);
-            if is_present(entry.status) {
-                self.leave_rack(&entry.rack());
+            if let Some(rack) = entry.counted {
+                self.leave_rack(&rack);
             }
         }
     }
@@ -305,7 +324,16 @@ impl Roster {
 
     /// Forgets what is due: tombstones after a day, anybody 5 minutes after the certificate's end, removals after theirs.
     pub fn reap(&mut self, now: Time, unix: u64) -> Vec<(NodeId, Label)> {
-        self.removals.retain(|_, (claim, _)| until(claim) >= unix);
+        let over: Vec<NodeId> = self
+            .removals
+            .iter()
+            .filter(|(_, (claim, _))| until(claim) < unix)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.removals.remove(&id);
+            self.recompute(id, now, Duration::ZERO, unix);
+        }
         let gone = |e: &Entry| {
             let over =
                 matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
@@ -331,7 +359,7 @@ impl Roster {
             self.digests.replace(hash, 0);
         }
         if !due.is_empty() {
-            self.recompute(NodeId::default(), now, unix);
+            self.recompute(NodeId::default(), now, Duration::ZERO, unix);
         }
         due
     }
@@ -353,13 +381,13 @@ impl Roster {
             self.forget(id);
         }
         if !out.is_empty() {
-            self.recompute(NodeId::default(), now, unix);
+            self.recompute(NodeId::default(), now, Duration::ZERO, unix);
         }
         out
     }
 
     /// Derives all statuses that may have changed: the subject's, and every accused member's.
-    fn recompute(&mut self, subject: NodeId, since: Time, unix: u64) {
+    fn recompute(&mut self, subject: NodeId, now: Time, age: Duration, unix: u64) {
         self.settle_present(subject, unix);
         let dead = self.verdicts(unix);
         let mut touched: Vec<NodeId> = self.accused.iter().copied().collect();
@@ -380,10 +408,12 @@ impl Roster {
                     to: status,
                 });
                 entry.status = status;
-                entry.since = since;
+                // Only an end is dated back: what lives or is doubted begins when it is heard of.
+                let over = matches!(status, Status::Dead | Status::Left);
+                entry.since = if over { now - age } else { now };
                 entry.fresh = false;
             }
-            let hash = if entry.has_faded(since) {
+            let hash = if entry.has_faded(now) {
                 0
             } else {
                 entry.entry_hash(&id)
@@ -403,23 +433,21 @@ impl Roster {
     /// Keeps the count of present members by rack in step with the subject's own claims.
     fn settle_present(&mut self, subject: NodeId, unix: u64) {
         let removed = self.is_removed(&subject, unix);
-        let Some(entry) = self.entries.get(&subject) else {
+        let Some(entry) = self.entries.get_mut(&subject) else {
             return;
         };
-        let was = is_present(entry.status);
-        let is = !removed && !entry.has_left();
-        let rack = entry.rack();
-        match (was, is) {
-            (true, false) => self.leave_rack(&rack),
-            (false, true) => *self.present.entry(rack).or_default() += 1,
-            _ => {}
+        let is = (!removed && !entry.has_left()).then(|| entry.rack());
+        if entry.counted == is {
+            return;
+        }
+        let was = std::mem::replace(&mut entry.counted, is.clone());
+        if let Some(rack) = was {
+            self.leave_rack(&rack);
+        }
+        if let Some(rack) = is {
+            *self.present.entry(rack).or_default() += 1;
         }
     }
-}
-
-/// Whether a status counts for k and the rack rule.
-fn is_present(status: Status) -> bool {
-    !matches!(status, Status::Left | Status::Removed)
 }
 
 fn until(claim: &Claim) -> u64 {
@@ -430,8 +458,9 @@ fn until(claim: &Claim) -> u64 {
     }
 }
 
-/// Of one accuser's accusations the newer incarnation holds, then the larger (silence, bytes).
+/// Of one accuser's accusations the newer incarnation holds; then one that it signed while quorate, one whose ports were
+/// closed, the longer silence, the larger bytes: nothing that counts is ever replaced by what does not.
 fn stronger(new: &Accusation, claim: &Claim, held: &Charge) -> bool {
-    let key = |a: &Accusation, c: &Claim| (a.incarnation, a.silent, Arc::clone(c.bytes()));
-    key(new, claim) > key(&held.accusation, &held.claim)
+    let key = |a: &Accusation| (a.incarnation, a.quorate, a.basis, a.silent);
+    (key(new), claim.bytes()) > (key(&held.accusation), held.claim.bytes())
 }
