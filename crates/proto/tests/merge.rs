@@ -6,7 +6,7 @@ mod common;
 
 use common::{DOMAIN, Ledger, NOT_AFTER, Node, Realm, UNIX, at, ms};
 use pelago_proto::{
-    claim::{Basis, Body, Claim, Verified},
+    claim::{Basis, Body, Claim, MIN_FLOOR, Verified},
     identity::{Incarnation, NodeId},
     roster::{Entry, k},
     view::Status,
@@ -206,9 +206,12 @@ fn oracle(members: usize, claims: &[Verified<Claim>]) -> BTreeMap<NodeId, Status
                 if let Body::Accusation(a) = &claim.body
                     && a.accused == id
                 {
+                    let could_count = |a: &pelago_proto::claim::Accusation| {
+                        a.quorate && (a.basis == Basis::PortClosed || a.silent >= MIN_FLOOR)
+                    };
                     let key = |c: &Verified<Claim>, a: &pelago_proto::claim::Accusation| {
                         (
-                            (a.incarnation, a.quorate, a.basis, a.silent),
+                            (a.incarnation, could_count(a), a.basis, a.silent),
                             Arc::clone(c.bytes()),
                         )
                     };

@@ -214,7 +214,9 @@ fn a_refutation_below_a_goodbye() {
     let (alive, leave) = (n.alive(at(1, 1), &n.record(at(1, 0))), n.leave(at(1, 2)));
     let kept = |order: [&Verified<Claim>; 2]| {
         let mut l = Ledger::of(std::slice::from_ref(&n));
-        order.iter().for_each(|c| drop(l.tell(c)));
+        for claim in order {
+            l.tell(claim);
+        }
         l.roster.get(&n.id()).unwrap().claims().count()
     };
     assert_eq!(kept([&alive, &leave]), kept([&leave, &alive]));
@@ -229,7 +231,9 @@ fn two_refutations_at_one_incarnation() {
     );
     let kept = |order: [&Verified<Claim>; 2]| {
         let mut l = Ledger::of(std::slice::from_ref(&n));
-        order.iter().for_each(|c| drop(l.tell(c)));
+        for claim in order {
+            l.tell(claim);
+        }
         l.roster
             .get(&n.id())
             .unwrap()
@@ -250,7 +254,9 @@ fn two_removals_with_one_end() {
     );
     let kept = |order: [&Verified<Claim>; 2]| {
         let mut l = Ledger::of(std::slice::from_ref(&n));
-        order.iter().for_each(|c| drop(l.tell(c)));
+        for claim in order {
+            l.tell(claim);
+        }
         Arc::clone(l.roster.removal(&n.id()).unwrap().0.bytes())
     };
     assert_eq!(kept([&one, &two]), kept([&two, &one]));

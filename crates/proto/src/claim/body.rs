@@ -14,6 +14,9 @@ use std::{
 /// Largest record on the wire, signature and framing included.
 pub const MAX_RECORD: usize = 300;
 
+/// The lowest floor that any record can have: 1.1 × the least pause tolerance, 0.5 s.
+pub const MIN_FLOOR: Duration = Duration::from_millis(550);
+
 /// Claim types. Append only: the number is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -17,7 +17,8 @@ mod body;
 mod verify;
 
 pub use body::{
-    Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, Record, Removal, Versions,
+    Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, MIN_FLOOR, Record, Removal,
+    Versions,
 };
 pub use verify::{Refused, Verified, verify};
 

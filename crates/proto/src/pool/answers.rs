@@ -135,7 +135,7 @@ impl Pool {
                 let unsigned = watch.signed.is_none() && watch.suspected.is_none();
                 let silent = now.since(watch.silent_since.unwrap_or(now));
                 if unsigned {
-                    let quorate = self.quorate();
+                    let quorate = self.quorate(&id);
                     self.sign(id, silent, false, quorate, now);
                 }
                 let number = self.detector.number(id, Purpose::Watch, now);

@@ -357,7 +357,7 @@ impl Pool {
         };
         if watch.closed_due().is_some_and(|at| at <= now) {
             let silent = now.since(watch.silent_since.unwrap_or(now));
-            let quorate = self.quorate();
+            let quorate = self.quorate(id);
             self.sign(*id, silent, true, quorate, now);
         }
     }
@@ -382,7 +382,7 @@ impl Pool {
             watch.last_try = None;
             watch.rest = now + AGAIN;
             let silent = now.since(watch.silent_since.unwrap_or(now));
-            let quorate = self.quorate();
+            let quorate = self.quorate(id);
             // One that is not quorate has nothing to add to an accusation beyond the floor.
             if standing != Standing::Dead && (quorate || standing != Standing::Unreachable) {
                 self.sign(*id, silent, false, quorate, now);
@@ -465,7 +465,7 @@ impl Pool {
         // Relays that nacked prove that we are well; those that kept silent say the fault may be ours.
         self.health.failed(missed_nacks.min(1));
         self.end_probe(id, now);
-        let quorate = self.quorate();
+        let quorate = self.quorate(id);
         let Some(watch) = self.detector.watches.get(id) else {
             return;
         };

@@ -37,6 +37,10 @@ use std::{
 
 /// What a ping or an ack weighs without news.
 const FRAME: usize = 40;
+/// From this many members on the ring is rebuilt at most once per [`RING_REST`].
+const LARGE: usize = 256;
+/// See [`LARGE`].
+const RING_REST: Duration = Duration::from_millis(100);
 
 /// How one pool differs from the other.
 #[derive(Clone, Debug)]
@@ -215,6 +219,7 @@ pub struct Pool {
     standing: [usize; 4],
     ring: Vec<Seat>,
     ring_is_stale: bool,
+    ring_built: Time,
     detector: Detector,
     spacing: Spacing,
     gossip: Gossip,
@@ -251,6 +256,7 @@ impl Pool {
             standing: [0; 4],
             ring: Vec::new(),
             ring_is_stale: true,
+            ring_built: Time::default(),
             detector: Detector::new(now),
             spacing: Spacing::default(),
             gossip: Gossip::default(),
@@ -454,16 +460,24 @@ impl Pool {
         news
     }
 
-    /// Whether we can still reach at least half of the others: by what we hold about them, and by trying.
-    fn quorate(&self) -> bool {
+    /// Whether we can still reach at least half of the others, the one we are about to accuse counted as lost: by what we
+    /// hold about them, and by trying.
+    fn quorate(&self, accused: &NodeId) -> bool {
         let others = self.standing[0] + self.standing[1] + self.standing[2];
-        2 * self.standing[Standing::Alive as usize] >= others && self.detector.sample_answered()
+        let accused = self.peers.get(accused).map(|p| p.contact.standing);
+        let lost = usize::from(accused == Some(Standing::Alive));
+        let unaccused = self.standing[Standing::Alive as usize] - lost;
+        2 * unaccused >= others && self.detector.sample_answered()
     }
 
     fn rebuild_ring(&mut self, now: Time) {
-        if !std::mem::take(&mut self.ring_is_stale) {
+        // In a large pool that changes all the time the ring follows a little later: sorting it is what costs.
+        let rests = self.ring.len() > LARGE && now.since(self.ring_built) < RING_REST;
+        if !self.ring_is_stale || rests {
             return;
         }
+        self.ring_is_stale = false;
+        self.ring_built = now;
         let targets = if self.profile.accuses {
             self.ring.clear();
             self.ring.push(self.me.clone());

@@ -12,7 +12,7 @@ pub use entry::{Charge, Entry};
 pub use verdict::{Rule, k};
 
 use crate::{
-    claim::{Accusation, Body, Claim, Record, Verified},
+    claim::{Accusation, Basis, Body, Claim, MIN_FLOOR, Record, Verified},
     identity::{Label, NodeId},
     time::Time,
     trust::Certified,
@@ -458,9 +458,12 @@ fn until(claim: &Claim) -> u64 {
     }
 }
 
-/// Of one accuser's accusations the newer incarnation holds; then one that it signed while quorate, one whose ports were
-/// closed, the longer silence, the larger bytes: nothing that counts is ever replaced by what does not.
+/// Of one accuser's accusations the newer incarnation holds; then one that could count for a verdict at any floor, one whose
+/// ports were closed, the longer silence, the larger bytes. So nothing that counts is ever replaced by what does not,
+/// whatever the floor is held to be.
 fn stronger(new: &Accusation, claim: &Claim, held: &Charge) -> bool {
-    let key = |a: &Accusation| (a.incarnation, a.quorate, a.basis, a.silent);
+    let could_count =
+        |a: &Accusation| a.quorate && (a.basis == Basis::PortClosed || a.silent >= MIN_FLOOR);
+    let key = |a: &Accusation| (a.incarnation, could_count(a), a.basis, a.silent);
     (key(new), claim.bytes()) > (key(&held.accusation), held.claim.bytes())
 }
