@@ -106,6 +106,17 @@ impl World {
             .sum()
     }
 
+    /// The counters of all running nodes, summed by name.
+    pub fn total_counts(&self) -> BTreeMap<&'static str, f64> {
+        let mut totals = BTreeMap::new();
+        for process in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
+            for count in process.federation.counts() {
+                *totals.entry(count.name).or_insert(0.0) += count.value;
+            }
+        }
+        totals
+    }
+
     /// A node's id.
     pub fn id(&self, name: &str) -> NodeId {
         self.slots[self.host(name)].id

@@ -152,6 +152,32 @@ fn a_crowd_joins_a_running_datacenter_through_a_busy_seed() {
 }
 
 #[test]
+#[ignore = "takes a minute unless optimised: cargo test --release -p pelago-sim -- --ignored"]
+fn referrals_do_not_beget_referrals_without_end() {
+    const NODES: u64 = 400;
+    let mut world = Plan::new(1)
+        .datacenter("eu-west")
+        .zones(3)
+        .racks(7)
+        .servers(5)
+        .clients(395)
+        .build();
+    world.forget_events();
+    world.start_all();
+    world.run_until("everybody sees everybody", secs(30), |world| {
+        // A whole roster is about 300 kB: three of them each, and what is asked around them.
+        let each = world.total_traffic().lan_streams.bytes / NODES;
+        assert!(
+            each < 2_000_000,
+            "{each} bytes each after {:?}: {:?}",
+            world.now(),
+            world.total_counts()
+        );
+        world.everyone_sees_alive()
+    });
+}
+
+#[test]
 fn joining_survives_loss() {
     let mut links = Links::default().losing_on_lan(0.10);
     links.wan = links.wan.losing(0.10);
