@@ -13,6 +13,7 @@ use crate::{
     view::Status,
     wire::Ask,
 };
+use rand::RngExt;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -26,7 +27,9 @@ const ENOUGH: Duration = Duration::from_millis(500);
 /// Without any answer the node announces itself alone after this.
 const ALONE: Duration = Duration::from_secs(1);
 /// Members that a busy seed named and that are asked instead.
-const REFERRED: usize = 3;
+const REFERRED: usize = 2;
+/// Addresses waiting to be asked.
+const LATER: usize = 8;
 
 /// How far joining has come.
 #[derive(Debug, Default)]
@@ -129,23 +132,29 @@ impl Federation {
         }
     }
 
-    /// A busy seed named others: ask some of them, and come back later.
+    /// A busy seed named others: ask some of them a little later, and come back to it. Never at once, and never more than a
+    /// few: when everybody joins together, everybody is busy.
     pub(super) fn pull_referred(&mut self, address: SocketAddr, after: Duration, now: Time) {
         self.joining.asked.remove(&address);
-        self.joining
-            .later
-            .insert(address, now + after.min(Duration::from_secs(10)));
-        let asked = &self.joining.asked;
+        let after = after.min(Duration::from_secs(10)) + self.jitter();
+        self.joining.later.insert(address, now + after);
         let others: Vec<SocketAddr> = self
             .lan
-            .peers()
-            .map(|p| p.contact.stream)
-            .filter(|a| !asked.contains(a) && *a != address)
-            .take(REFERRED)
+            .draw(REFERRED, |_| true)
+            .iter()
+            .filter_map(|id| self.lan.peer(id).map(|p| p.contact.stream))
+            .filter(|a| !self.joining.asked.contains(a) && *a != address)
             .collect();
         for other in others {
-            self.pull(other, None);
+            if self.joining.later.len() < LATER {
+                let at = now + self.jitter();
+                self.joining.later.entry(other).or_insert(at);
+            }
         }
+    }
+
+    fn jitter(&mut self) -> Duration {
+        Duration::from_millis(self.lan.rng().random_range(50..500))
     }
 
     /// A complete roster arrived.
@@ -174,7 +183,7 @@ impl Federation {
             .collect();
         for address in due {
             self.joining.later.remove(&address);
-            if self.joining.answered.is_empty() {
+            if self.joining.answered.is_empty() && self.joining.asked.len() < SEEDS {
                 self.pull(address, None);
             }
         }
