@@ -1,5 +1,6 @@
 //! `pelago pki`: authorities, certificates and revocation lists in a directory.
 
+mod maintain;
 mod topology;
 
 use crate::{
@@ -98,6 +99,8 @@ pub(crate) enum Pki {
         #[arg(long)]
         if_due: bool,
     },
+    /// Issue and renew every certificate of a plan, and go on doing so
+    Maintain(maintain::Maintain),
     /// Show what is in certificates and revocation lists
     Inspect {
         #[arg(required = true, value_name = "FILE")]
@@ -264,6 +267,7 @@ pub(crate) fn run(command: Pki) -> Result<Exit, Failure> {
                 ));
             }
         }
+        Pki::Maintain(args) => return super::serving()?.block_on(maintain::run(&args)),
         Pki::Inspect { files, json } => return inspect(&files, json),
         Pki::Verify { certs, ca, crls } => return verify(&certs, &ca, &crls),
     }
