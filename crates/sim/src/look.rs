@@ -287,9 +287,19 @@ impl World {
         self.history.watch(id, self.now);
     }
 
-    /// When those who should notice reported an event of this kind about a watched node, since it is watched.
+    /// When those who should notice reported an event of this kind about a watched node, since it is watched; a death
+    /// counts as a suspicion too.
     pub fn spread(&self, name: &str, kind: EventKind) -> Spread {
-        let reports = self.history.reports(self.id(name), kind);
+        let mut reports = self.history.reports(self.id(name), kind);
+        if kind == EventKind::Suspect {
+            // Who learns of the verdict first never says "suspect".
+            for (host, after) in self.history.reports(self.id(name), EventKind::Dead) {
+                reports
+                    .entry(host)
+                    .and_modify(|at| *at = after.min(*at))
+                    .or_insert(after);
+            }
+        }
         let onlookers = self.onlookers(self.host(name));
         Spread::new(
             onlookers

@@ -172,8 +172,8 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) {
 fn once(options: &Options, seed: u64) -> Vec<(&'static str, Option<f64>)> {
     match options.scenario {
         Scenario::Join => join(options, seed),
-        Scenario::Kill => end(options, seed, secs(3), World::kill, EventKind::Dead),
-        Scenario::Lost => end(options, seed, secs(8), World::lose_host, EventKind::Dead),
+        Scenario::Kill => end(options, seed, secs(10), World::kill, EventKind::Dead),
+        Scenario::Lost => end(options, seed, secs(15), World::lose_host, EventKind::Dead),
         Scenario::Leave => end(options, seed, secs(3), World::leave, EventKind::Left),
         Scenario::Pause => pause(options, seed),
         Scenario::Quiet => quiet(options, seed),
