@@ -163,13 +163,13 @@ async fn a_second_process_with_the_same_key_is_reported_and_nobody_is_shut_down(
     let clone = start(config).await;
     // Whoever of the two hears of the other says so.
     let all: Vec<_> = nodes.iter().chain([&clone]).collect();
-    let reported = |n: &&Node| {
+    let reported = |n: &Node| {
         members(n)
             .iter()
             .any(|m| m.name.as_str() == "n1" && m.clone)
     };
     eventually("the clone is reported", || async {
-        all.iter().any(|n| reported(n)).then_some(())
+        all.iter().copied().any(reported).then_some(())
     })
     .await;
     assert!(nodes[1].condition().live && clone.condition().live);
