@@ -106,6 +106,9 @@ impl Federation {
         }
         self.duties.beat = now + BEAT;
         self.elect(now);
+        if self.record_is_stale && self.lan.in_majority() {
+            self.republish(now);
+        }
         if std::mem::take(&mut self.duties.domains_changed) {
             self.watch_domains(now);
         }
@@ -145,7 +148,13 @@ impl Federation {
         let barred = self
             .cloned
             .is_some_and(|at| now.since(at) < crate::election::CLONE_BAR);
-        match self.election.decide(self.me.id, &known.roster, now) {
+        let decision = self.election.decide(self.me.id, &known.roster, now);
+        // A new record is a new incarnation, which the larger part of a split datacenter cannot hear of and so cannot accuse:
+        // abroad it would revive whom the larger part holds dead. Somebody sits on our side, so that can wait.
+        if !self.lan.in_majority() && !self.own_seats().is_empty() {
+            return;
+        }
+        match decision {
             Decision::Sit if !barred && !self.record.seat => self.set_seat(true, now),
             Decision::Resign if self.record.seat => self.set_seat(false, now),
             _ => {}

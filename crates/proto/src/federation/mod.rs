@@ -100,6 +100,8 @@ pub struct Federation {
     last_answer_to_clone: Option<Time>,
     left: bool,
     health: u8,
+    /// What we say of our health is to be said anew, once we are not on the smaller side of a split.
+    record_is_stale: bool,
 
     // What we know of others.
     catalog: BTreeMap<Label, Known>,
@@ -245,6 +247,7 @@ impl Federation {
             last_answer_to_clone: None,
             left: false,
             health: 0,
+            record_is_stale: false,
             home: BTreeMap::new(),
             barred: BTreeSet::new(),
             announced: BTreeMap::new(),
@@ -345,8 +348,7 @@ impl Federation {
         let health = health.min(8);
         if health != self.health {
             self.health = health;
-            self.republish(now);
-            self.settle(now);
+            self.record_is_stale = true;
         }
     }
 

@@ -83,6 +83,7 @@ impl Federation {
 
     /// Signs a new record at a higher incarnation and spreads it.
     pub(super) fn republish(&mut self, now: Time) {
+        self.record_is_stale = false;
         self.incarnation.seq += 1;
         self.sign_record(now);
         let claim = self.record_claim.clone();

@@ -460,6 +460,12 @@ impl Pool {
         news
     }
 
+    /// Whether at least half of the others, the dead aside, are unaccused in our view.
+    pub fn in_majority(&self) -> bool {
+        let others = self.standing[0] + self.standing[1] + self.standing[2];
+        2 * self.standing[Standing::Alive as usize] >= others
+    }
+
     /// Whether we can still reach at least half of the others, the one we are about to accuse counted as lost: by what we
     /// hold about them, and by trying.
     fn quorate(&self, accused: &NodeId) -> bool {
