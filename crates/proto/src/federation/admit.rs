@@ -115,7 +115,7 @@ impl Federation {
             return false;
         }
         let own = *datacenter == self.me.datacenter;
-        if own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival, now) {
+        if own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival) {
             self.drop("own_datacenter_from_wan");
             return false;
         }
@@ -205,7 +205,6 @@ impl Federation {
         if !arrival.bulk {
             self.fresh.push(Fresh {
                 item,
-                subject,
                 datacenter: datacenter.clone(),
                 from: arrival.from,
                 tier: arrival.tier,
@@ -364,8 +363,7 @@ impl Federation {
     /// What the WAN says about our own datacenter stays outside, but for members the LAN has never heard of, and for
     /// accusations short of a verdict that have stood: without these, whoever was lost together with everybody who knew of
     /// it would stay alive abroad for ever.
-    fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival, now: Time) -> bool {
-        let _ = now;
+    fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival) -> bool {
         match (&claim.body, self.own().roster.get(&claim.subject())) {
             (Body::Record(_), None) | (Body::Removal(_), _) => true,
             (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,

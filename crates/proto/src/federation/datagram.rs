@@ -163,7 +163,7 @@ impl Federation {
     }
 
     /// Pushes what became known in this call: inside the datacenter to sampled peers, abroad once per datacenter.
-    pub(super) fn push_fresh(&mut self, now: Time) {
+    pub(super) fn push_fresh(&mut self) {
         let fresh = std::mem::take(&mut self.fresh);
         if fresh.is_empty() {
             return;
@@ -171,14 +171,13 @@ impl Federation {
         let mut by_source: BTreeMap<Option<NodeId>, Vec<Item>> = BTreeMap::new();
         for Fresh {
             item,
-            subject,
             datacenter,
             from,
             tier,
         } in fresh
         {
             if datacenter == self.me.datacenter {
-                self.tell_abroad(&item, subject, now);
+                self.tell_abroad(&item);
                 by_source.entry(from).or_default().push(item);
             } else if tier == Tier::Wan {
                 self.tell_fellow_seats(&item);

@@ -118,7 +118,7 @@ impl Federation {
         if self.duties.second <= now {
             self.duties.second = now + Duration::from_secs(1);
             self.heal(now);
-            self.fetch_heads(now);
+            self.fetch_heads();
             self.watch_reachability(now);
             if self.is_server() {
                 // Ages moved on.
@@ -187,8 +187,7 @@ impl Federation {
 
     /// A server asks one of its datacenter's seats for the heads of all datacenters: standby servers live on it, and seats
     /// learn which links their fellows have.
-    fn fetch_heads(&mut self, now: Time) {
-        let _ = now;
+    fn fetch_heads(&mut self) {
         if !self.is_server() || self.joining.joined().is_none() {
             return;
         }

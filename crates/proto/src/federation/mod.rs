@@ -148,7 +148,6 @@ pub struct Federation {
 /// A claim to be passed on.
 struct Fresh {
     item: Item,
-    subject: NodeId,
     datacenter: Label,
     from: Option<NodeId>,
     tier: Tier,
@@ -349,6 +348,7 @@ impl Federation {
         if health != self.health {
             self.health = health;
             self.record_is_stale = true;
+            self.settle(now);
         }
     }
 
@@ -401,7 +401,7 @@ impl Federation {
     /// Ends every call: pushes what is new, settles the rings, turns the pools' wishes into transmits and requests.
     fn settle(&mut self, now: Time) {
         self.touched = now;
-        self.push_fresh(now);
+        self.push_fresh();
         self.lan.settle(now);
         self.wan.settle(now);
         while let Some(action) = self.lan.poll() {
@@ -411,7 +411,7 @@ impl Federation {
             self.act(Tier::Wan, action, now);
         }
         // An accusation signed just now is news as well.
-        self.push_fresh(now);
+        self.push_fresh();
         while let Some(action) = self.lan.poll() {
             self.act(Tier::Lan, action, now);
         }

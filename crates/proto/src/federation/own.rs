@@ -149,7 +149,6 @@ impl Federation {
             .enqueue(&item, claim.subject(), claim.signer, Priority::Own);
         self.fresh.push(Fresh {
             item,
-            subject: claim.subject(),
             datacenter: self.me.datacenter.clone(),
             from: None,
             tier: Tier::Lan,
@@ -229,7 +228,6 @@ impl Federation {
             self.lan.push_to(accused, std::slice::from_ref(&item));
             self.fresh.push(Fresh {
                 item,
-                subject: accused,
                 datacenter,
                 from: None,
                 tier: Tier::Lan,

@@ -117,6 +117,8 @@ impl Federation {
 
     /// Heads came in: kept if newer, and compared with what we hold of their rosters.
     pub(super) fn take_heads(&mut self, heads: Vec<HeadItem>, from: NodeId, tier: Tier, now: Time) {
+        let seated = self.is_seated();
+        let mut behind = Vec::new();
         for HeadItem { item, age, direct } in heads {
             let Ok(claim) = Claim::parse(&item.claim) else {
                 self.drop("claim_malformed");
@@ -168,17 +170,23 @@ impl Federation {
                     if !own {
                         let alike = known.roster.digests().knows(digest);
                         known.repair.compare(from, alike, &mut self.rng, now);
+                        // Nobody tells a standby server anything: what differs is missing here, not on its way.
+                        if !alike && tier == Tier::Lan && !seated && known.repair.begin(from, now) {
+                            behind.push(datacenter);
+                        }
                     }
                     self.count("heads_verified");
                 }
                 Err(refused) => self.drop(refused.label()),
             }
         }
+        for datacenter in behind {
+            self.reconcile(tier, from, &datacenter, now);
+        }
     }
 
     /// Tells each other datacenter about news of ours: one of our seats, by lot, tells one of theirs.
-    pub(super) fn tell_abroad(&mut self, item: &Item, subject: NodeId, now: Time) {
-        let _ = (subject, now);
+    pub(super) fn tell_abroad(&mut self, item: &Item) {
         if !self.is_seated() {
             return;
         }

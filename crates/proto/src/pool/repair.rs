@@ -118,6 +118,17 @@ impl Repair {
         }
     }
 
+    /// Begins one at once, for a difference that cannot be lag, unless enough are under way or this peer is to be left
+    /// alone for a while.
+    pub fn begin(&mut self, peer: NodeId, now: Time) -> bool {
+        let rested = self.peers.get(&peer).is_none_or(|d| d.rested <= now);
+        let free = self.under_way.len() < AT_ONCE && !self.under_way.contains_key(&peer);
+        if rested && free {
+            self.under_way.insert(peer, now);
+        }
+        rested && free
+    }
+
     /// Whether one with this peer is under way.
     pub fn is_under_way(&self, peer: &NodeId) -> bool {
         self.under_way.contains_key(peer)
