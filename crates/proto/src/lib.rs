@@ -1,6 +1,6 @@
 //! The Pelago protocol, without input or output.
 //!
-//! One [`Federation`] is one node's whole protocol: it is handed bytes and the time, and hands back what to send, what
+//! One [`Federation`](federation::Federation) is one node's whole protocol: it is handed bytes and the time, and hands back what to send, what
 //! to ask and what happened. It owns no socket, clock, thread or random generator, so the same code runs under real
 //! sockets and in virtual time.
 //!

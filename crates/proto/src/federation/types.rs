@@ -75,7 +75,7 @@ pub enum Path {
     /// The node's bound socket.
     Main,
     /// A fresh socket *connected* to the address, kept open about 250 ms to hear `ECONNREFUSED`, which is then reported
-    /// with [`Federation::handle_port_closed`]. Answers still come to the bound socket.
+    /// with [`Federation::handle_port_closed`](super::Federation::handle_port_closed). Answers still come to the bound socket.
     Fresh(ProbeId),
 }
 
