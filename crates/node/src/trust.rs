@@ -69,7 +69,10 @@ pub(crate) struct NodeTrust {
     read: Mutex<Stamps>,
 }
 
-type Stamps = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
+///
+/// Time and size alone do not tell a file replaced within one tick of the file system's clock, and renewed certificates are
+/// often of one size; the inode does, since files are replaced by renaming.
+type Stamps = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
 
 #[derive(Debug)]
 struct Own {
@@ -387,10 +390,20 @@ fn wall() -> u64 {
         .map_or(0, |d| d.as_secs())
 }
 
+#[cfg(unix)]
+fn inode(meta: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(meta)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> u64 {
+    0
+}
+
 fn stamps(files: &Pki) -> Stamps {
     let stamp = |path: &Path| {
         let meta = fs::metadata(path).ok()?;
-        Some((meta.modified().ok()?, meta.len()))
+        Some((meta.modified().ok()?, meta.len(), inode(&meta)))
     };
     let mut all: Stamps = [&files.ca, &files.cert, &files.key]
         .into_iter()
