@@ -69,8 +69,7 @@ pub(crate) struct NodeTrust {
     read: Mutex<Stamps>,
 }
 
-///
-/// Time and size alone do not tell a file replaced within one tick of the file system's clock, and renewed certificates are
+/// What tells that a file was replaced: time, size and inode. Time and size alone do not tell a file replaced within one tick of the file system's clock, and renewed certificates are
 /// often of one size; the inode does, since files are replaced by renaming.
 type Stamps = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
 

@@ -23,7 +23,7 @@ const BEAT: Duration = Duration::from_millis(250);
 /// Elections wait this long after joining, so that seats held already are seen.
 const SETTLE: Duration = Duration::from_millis(500);
 /// A WAN address that answered is asked again after this.
-const WAN_AGAIN: Duration = Duration::from_secs(30);
+const WAN_AGAIN: Duration = Duration::from_secs(5);
 /// One that did not: between half a second and three.
 const WAN_RETRY: (u64, u64) = (500, 3_000);
 /// How often unknown signers may send us asking.
