@@ -83,7 +83,7 @@ impl Federation {
                 self.drop("datacenter_table");
                 return false;
             }
-            // Kept only if a verified claim follows: see `forget_empty`.
+            // Kept only if the claim is taken in: an empty one is taken out again below.
             self.catalog
                 .insert(datacenter.clone(), Known::new(datacenter.clone()));
         }

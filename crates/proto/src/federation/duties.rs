@@ -93,10 +93,6 @@ impl Duties {
     pub(super) fn seats_answered(&mut self, address: SocketAddr, now: Time) {
         self.wan_next.insert(address, now + WAN_AGAIN);
     }
-
-    pub(super) fn seats_failed(&mut self, address: SocketAddr, now: Time) {
-        self.wan_next.entry(address).or_insert(now);
-    }
 }
 
 impl Federation {

@@ -78,7 +78,7 @@ impl Federation {
 
     fn show_member(&self, id: &NodeId, entry: &Entry, now: Time) -> Member {
         let record = &entry.record;
-        let rtt = self.lan.rtt(id).or_else(|| self.wan_pool().rtt(id));
+        let rtt = self.lan.rtt(id).or_else(|| self.wan.rtt(id));
         let own_clone =
             *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
         // A seat counts while its holder is there.

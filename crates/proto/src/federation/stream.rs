@@ -353,14 +353,10 @@ impl Federation {
         match purpose {
             Purpose::Probe { tier, to } => self.pool_mut(*tier).stream_answered(to, false, now),
             Purpose::Pull { address } => self.pull_failed(*address, now),
-            Purpose::Introduce { .. } | Purpose::Heads => {}
+            // Asked again by their own clocks.
+            Purpose::Introduce { .. } | Purpose::Heads | Purpose::Seats { .. } => {}
             Purpose::Compare { to, datacenter, .. } | Purpose::Exchange { to, datacenter, .. } => {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
-            }
-            Purpose::Seats { address } => {
-                if let Some(address) = address {
-                    self.duties.seats_failed(*address, now);
-                }
             }
         }
     }

@@ -9,7 +9,6 @@ use crate::{
     catalog::RESIGN,
     claim::{Body, Claim, Head, hash8, verify},
     identity::{Incarnation, Label, NodeId},
-    pool::Pool,
     roster::Entry,
     time::Time,
     view::Status,
@@ -30,7 +29,7 @@ const SEATS: usize = 128 * 1024;
 const AUTHORITIES: usize = 96 * 1024;
 /// Heads of a roster that changes all the time are signed at most this often.
 const SETTLED: Duration = Duration::from_millis(250);
-/// A link or a head's relay that differs is not believed beyond this age.
+/// A head that a relay calls older than this is not worth keeping.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 impl Federation {
@@ -277,11 +276,6 @@ impl Federation {
             .peers()
             .map(|p| (p.contact.id, p.contact.address))
             .collect()
-    }
-
-    /// The pool of WAN peers, for figures.
-    pub(super) fn wan_pool(&self) -> &Pool {
-        &self.wan
     }
 
     /// Bundles of all seat holders of one datacenter.

@@ -265,7 +265,7 @@ impl Watch {
         first
     }
 
-    /// When to try once more and sign; the floor itself is stored in `rest` once silence began.
+    /// When to try once more and sign: `rest` holds the floor's end from the first unanswered ping on.
     fn floor_due(&self) -> Option<Time> {
         (self.suspected.is_some() && self.silent_since.is_some()).then_some(self.rest)
     }
