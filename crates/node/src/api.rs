@@ -63,6 +63,9 @@ pub struct Missing {
     pub causes: Vec<Cause>,
 }
 
+/// [`Cause::error`] of a server that has never heard of the datacenter, rather than being unable to reach it.
+pub const UNKNOWN_DATACENTER: &str = "unknown datacenter";
+
 /// One failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {

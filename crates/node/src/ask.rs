@@ -10,7 +10,7 @@ mod serve;
 pub(crate) mod wire;
 
 use crate::{
-    api::{Answer, Cause, Link, Missing, Mode, Part, Scope},
+    api::{Answer, Cause, Link, Missing, Mode, Part, Scope, UNKNOWN_DATACENTER},
     clock::Clock,
     publish::Published,
     quic::Quic,
@@ -30,8 +30,10 @@ use wire::Question;
 
 /// How long one server may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
-/// Servers of one datacenter that are tried in turn.
+/// Servers of one datacenter that are tried.
 const TRIES: usize = 3;
+/// How long one server may take before the next is asked as well.
+const HEDGE: Duration = Duration::from_millis(300);
 
 /// What questions are asked and answered with.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ impl Asker {
             Scope::One(name) if !view.datacenters.contains_key(name) => {
                 vec![missing(
                     name,
-                    vec![cause("this node", None, "unknown datacenter")],
+                    vec![cause("this node", None, UNKNOWN_DATACENTER)],
                 )]
             }
             _ => Vec::new(),
@@ -116,22 +118,17 @@ impl Asker {
     /// An elected server of this datacenter, asked for what it knows.
     async fn of_datacenter(&self, view: &View, scope: &Scope) -> Given {
         let targets = lan_targets(view, elected_of(view, &view.datacenter));
-        let mut causes = Vec::new();
-        for target in targets.into_iter().take(TRIES) {
-            match self
-                .put(
-                    &target,
-                    &Question::View {
-                        scope: scope.clone(),
-                    },
-                )
-                .await
-            {
-                Ok(given) => return given,
-                Err(cause) => causes.push(cause),
-            }
+        let question = Question::View {
+            scope: scope.clone(),
+        };
+        let tries = targets
+            .into_iter()
+            .take(TRIES)
+            .map(|t| (t, question.clone()));
+        match self.first_of(tries.collect(), |_| true).await {
+            Ok(given) => given,
+            Err(causes) => self.fall_back(view, scope, causes),
         }
-        self.fall_back(view, scope, causes)
     }
 
     /// A server of this datacenter, elected ones first, asked to gather for us.
@@ -145,14 +142,14 @@ impl Asker {
         servers.extend(
             living(view, &view.datacenter).filter(|m| m.role == Role::Server && !m.elected),
         );
-        let mut causes = Vec::new();
-        for target in lan_targets(view, servers).into_iter().take(TRIES) {
-            match self.put(&target, &question).await {
-                Ok(given) => return given,
-                Err(cause) => causes.push(cause),
-            }
+        let targets = lan_targets(view, servers).into_iter().take(TRIES);
+        match self
+            .first_of(targets.map(|t| (t, question.clone())).collect(), |_| true)
+            .await
+        {
+            Ok(given) => given,
+            Err(causes) => self.fall_back(view, scope, causes),
         }
-        self.fall_back(view, scope, causes)
     }
 
     /// Every datacenter in scope at once.
@@ -192,23 +189,14 @@ impl Asker {
                 self.of_datacenter(view, &scope).await
             };
         }
-        let mut causes = Vec::new();
+        let mut tries = Vec::new();
         // A standby does not open links of its own as long as somebody elected can be asked.
         if elected(view) || !relay {
-            for target in self.wan_targets(view, name).into_iter().take(TRIES) {
-                match self
-                    .put(
-                        &target,
-                        &Question::View {
-                            scope: scope.clone(),
-                        },
-                    )
-                    .await
-                {
-                    Ok(given) => return given,
-                    Err(cause) => causes.push(cause),
-                }
-            }
+            let question = Question::View {
+                scope: scope.clone(),
+            };
+            let targets = self.wan_targets(view, name).into_iter().take(TRIES);
+            tries.extend(targets.map(|t| (t, question.clone())));
         }
         if relay {
             let question = Question::Gather {
@@ -216,19 +204,73 @@ impl Asker {
                 scope: scope.clone(),
                 relay: false,
             };
-            let tries = if elected(view) { 1 } else { TRIES };
-            for target in lan_targets(view, elected_of(view, &view.datacenter))
-                .into_iter()
-                .take(tries)
-            {
-                match self.put(&target, &question).await {
-                    Ok(given) if given.partial.is_empty() => return given,
-                    Ok(given) => causes.extend(given.partial.into_iter().flat_map(|m| m.causes)),
-                    Err(cause) => causes.push(cause),
+            let relays = if elected(view) { 1 } else { TRIES };
+            let seats = lan_targets(view, elected_of(view, &view.datacenter));
+            tries.extend(
+                seats
+                    .into_iter()
+                    .take(relays)
+                    .map(|t| (t, question.clone())),
+            );
+        }
+        match self.first_of(tries, |given| given.partial.is_empty()).await {
+            Ok(given) => given,
+            Err(causes) => self.fall_back(view, &scope, causes),
+        }
+    }
+
+    /// The first answer to any of these questions that will do. The next is put when the ones before failed or took too long,
+    /// so that one server that hangs costs little; slower answers are dropped. Why not, if none came in time.
+    async fn first_of(
+        &self,
+        tries: Vec<(Target, Question)>,
+        will_do: impl Fn(&Given) -> bool,
+    ) -> Result<Given, Vec<Cause>> {
+        let longest = tries.iter().map(|(_, question)| question.deadline()).max();
+        let give_up = tokio::time::Instant::now() + longest.unwrap_or_default();
+        let mut waiting = tries.into_iter();
+        let mut running = tokio::task::JoinSet::new();
+        let mut names = std::collections::BTreeMap::new();
+        let mut causes = Vec::new();
+        loop {
+            if let Some((target, question)) = waiting.next() {
+                let asker = self.clone();
+                let unanswered = cause(&target.name, Some(target.address), "no answer in time");
+                let task = running.spawn(async move { asker.put(&target, &question).await });
+                names.insert(task.id(), unanswered);
+            } else if running.is_empty() {
+                return Err(causes);
+            }
+            let patience = if waiting.len() == 0 {
+                give_up
+            } else {
+                give_up.min(tokio::time::Instant::now() + HEDGE)
+            };
+            let Ok(done) = tokio::time::timeout_at(patience, running.join_next_with_id()).await
+            else {
+                if patience < give_up {
+                    continue;
+                }
+                causes.extend(names.into_values());
+                return Err(causes);
+            };
+            match done {
+                None => {}
+                Some(Ok((_, Ok(given)))) if will_do(&given) => return Ok(given),
+                Some(Ok((id, Ok(given)))) => {
+                    names.remove(&id);
+                    causes.extend(given.partial.into_iter().flat_map(|m| m.causes));
+                }
+                Some(Ok((id, Err(cause)))) => {
+                    names.remove(&id);
+                    causes.push(cause);
+                }
+                Some(Err(error)) => {
+                    names.remove(&error.id());
+                    causes.push(cause("this node", None, &error.to_string()));
                 }
             }
         }
-        self.fall_back(view, &scope, causes)
     }
 
     /// One datacenter as each of its elected servers sees it.

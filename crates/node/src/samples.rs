@@ -256,10 +256,12 @@ fn datacenter_state(all: &mut Samples, datacenter: &Datacenter) {
             f64::from(u8::from(state == current)),
         );
     }
-    let age = datacenter.age_ms as f64 / 1000.0;
+    let age = datacenter
+        .age_ms
+        .map_or(f64::INFINITY, |age| age as f64 / 1000.0);
     all.gauge(
         "datacenter_age_seconds",
-        "Age of what is known of a datacenter.",
+        "Age of what is known of a datacenter; infinite if nothing was ever heard of it.",
         &[("datacenter", name)],
         age,
     );

@@ -138,8 +138,8 @@ pub struct Datacenter {
     pub region: Option<Label>,
     /// How it can be reached.
     pub reachability: Reachability,
-    /// Age of what is shown: 0 for the own datacenter.
-    pub age_ms: u64,
+    /// Age of what is shown: 0 for the own datacenter, `None` if nothing was ever heard of it.
+    pub age_ms: Option<u64>,
     /// Whether a second server signed one of its last digests within 30 s.
     pub attested: bool,
     /// Set hash over the roster, 8 bytes as hex.

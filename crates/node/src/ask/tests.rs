@@ -63,7 +63,7 @@ pub(crate) fn view(own: &str, members: &[Member]) -> View {
             name: name.clone(),
             region: None,
             reachability: Reachability::Local,
-            age_ms: 0,
+            age_ms: Some(0),
             attested: false,
             digest: String::new(),
             seats: 3,

@@ -57,12 +57,12 @@ impl Question {
                 mode: Mode::Home | Mode::All,
                 relay: true,
                 ..
-            } => Duration::from_secs(11),
+            } => Duration::from_secs(4),
             Self::Gather {
                 mode: Mode::Home | Mode::All,
                 ..
             }
-            | Self::Links { everyone: true } => Duration::from_secs(4),
+            | Self::Links { everyone: true } => Duration::from_secs(3),
             _ => super::DEADLINE,
         }
     }

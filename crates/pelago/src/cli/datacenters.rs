@@ -81,7 +81,9 @@ pub(crate) fn table(datacenters: &[Datacenter]) -> Sheet {
         sheet.row([
             datacenter.name.as_str().into(),
             Cell::state(&datacenter.reachability),
-            words::millis(datacenter.age_ms).into(),
+            datacenter
+                .age_ms
+                .map_or_else(|| "never".into(), |age| words::millis(age).into()),
             datacenter.members.to_string().into(),
             count("alive", Tone::Plain),
             count("suspect", Tone::Doubtful),

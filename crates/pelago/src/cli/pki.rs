@@ -66,7 +66,7 @@ pub(crate) enum Pki {
         #[arg(long)]
         if_due: bool,
         /// Valid for this long [default: as before]
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        #[arg(long, value_name = "DURATION", value_parser = super::words::duration)]
         lifetime: Option<Duration>,
         /// Renew these datacenters' authorities
         #[arg(long, conflicts_with_all = ["if_due", "lifetime"])]
@@ -148,18 +148,11 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     /// Valid for this long
-    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = super::words::duration)]
     lifetime: Duration,
     /// Where to put NODE.pem and NODE.key [default: the datacenter's directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parser = jiff::fmt::friendly::SpanParser::new();
-    parser
-        .parse_unsigned_duration(text)
-        .map_err(|_| "expected a duration with its unit, such as 72h".to_owned())
 }
 
 pub(crate) fn run(command: Pki) -> Result<Exit, Failure> {

@@ -103,7 +103,10 @@ pub(crate) fn provenance(view: &ViewInfo) -> String {
         } else {
             format!(", {}", it.reachability)
         };
-        format!("{name} {} old{trouble}", super::words::millis(it.age_ms))
+        match it.age_ms {
+            Some(age) => format!("{name} {} old{trouble}", super::words::millis(age)),
+            None => format!("{name} never heard{trouble}"),
+        }
     }));
     parts.join(" · ")
 }

@@ -31,15 +31,8 @@ pub(crate) struct Wait {
     #[arg(long)]
     converged: bool,
     /// Give up after this long
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = words::duration)]
     timeout: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parser = jiff::fmt::friendly::SpanParser::new();
-    parser
-        .parse_unsigned_duration(text)
-        .map_err(|_| "expected a duration with its unit, such as 60s".to_owned())
 }
 
 pub(crate) async fn run(args: &Wait, connect: &Connect) -> Result<Exit, Failure> {

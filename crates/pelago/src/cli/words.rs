@@ -1,12 +1,12 @@
 //! Durations and moments as people read them.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
-/// `0.3s`, `41s`, `12m`, `2h`, `3d`; the largest number stands for "never".
+/// `0.3s`, `41s`, `12m`, `2h`, `3d`.
 pub(crate) fn millis(millis: u64) -> String {
     let seconds = millis / 1_000;
     match seconds {
-        _ if millis == u64::MAX => "never".to_owned(),
         0..10 => format!("{}.{}s", seconds, millis % 1_000 / 100),
         10..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
@@ -37,6 +37,14 @@ pub(crate) fn rtt(rtt_ms: Option<f64>) -> String {
 /// The text, or `-`.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
+}
+
+/// Reads a duration on the command line.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parser = jiff::fmt::friendly::SpanParser::new();
+    parser
+        .parse_unsigned_duration(text)
+        .map_err(|_| "expected a duration with its unit, such as 60s".to_owned())
 }
 
 /// `1 member`, `2 members`.

@@ -49,6 +49,7 @@ pub(super) struct Layout {
     datacenters: Vec<(String, String)>,
     servers: u8,
     clients: u8,
+    faults: Faults,
     /// Removed when the last clone is dropped.
     _temporary: Option<Arc<TempDir>>,
 }
@@ -80,6 +81,7 @@ impl Layout {
             dir,
             servers: args.servers,
             clients: args.clients,
+            faults: args.network.faults(),
             _temporary: temporary,
         })
     }
@@ -190,7 +192,7 @@ impl Layout {
                 join: wan.iter().map(ToString::to_string).collect(),
                 seats: 3,
             }),
-            faults: Faults::none(),
+            faults: self.faults.clone(),
         }
     }
 }
@@ -228,6 +230,7 @@ mod tests {
             clients: 2,
             http,
             dir: Some(dir.into()),
+            network: crate::dev::Network::default(),
         })
         .expect("a layout")
     }

@@ -16,6 +16,7 @@ use layout::{Layout, Place};
 use pelago_node::{
     Node,
     api::{Mode, Scope},
+    fault::{Fault, Faults, LinkClass},
 };
 use pelago_proto::{identity::Role, view::Status};
 use std::{
@@ -41,7 +42,7 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     pub(crate) servers: u8,
     /// Clients in each
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=50))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=200))]
     pub(crate) clients: u8,
     /// The first server's API; the other servers' are on the ports after it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
@@ -49,6 +50,54 @@ pub(crate) struct DevArgs {
     /// Keep certificates, state and sockets here [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+/// How bad the network between the nodes is made.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Injected faults")]
+pub(crate) struct Network {
+    /// Packets between datacenters take this much longer, each way
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = words::duration)]
+    pub(crate) wan_delay: Duration,
+    /// Share of packets lost between datacenters, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) wan_loss: f64,
+    /// Packets inside datacenters take this much longer, each way
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = words::duration)]
+    pub(crate) lan_delay: Duration,
+    /// Share of packets lost inside datacenters, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub(crate) lan_loss: f64,
+}
+
+impl Network {
+    fn faults(&self) -> Faults {
+        let faults = Faults::new(std::process::id().into());
+        let wan = (LinkClass::Wan, self.wan_delay, self.wan_loss);
+        let lan = (LinkClass::AnyLan, self.lan_delay, self.lan_loss);
+        for (links, delay, loss) in [wan, lan] {
+            if !delay.is_zero() || loss > 0.0 {
+                let fault = Fault {
+                    delay,
+                    jitter: delay / 10,
+                    loss,
+                    ..Fault::default()
+                };
+                faults.set(links, fault);
+            }
+        }
+        faults
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 1, such as 0.05".to_owned())
 }
 
 /// One running node with its API.

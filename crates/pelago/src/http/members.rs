@@ -16,7 +16,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use pelago_node::api::{Answer, Mode, Scope};
+use pelago_node::api::{Answer, Mode, Scope, UNKNOWN_DATACENTER};
 use pelago_proto::view;
 
 /// Asks, and refuses datacenters that nobody knows.
@@ -25,9 +25,7 @@ async fn ask(shared: &Shared, mode: Mode, scope: Scope) -> Result<(Answer, ViewI
     let info = ViewInfo::new(&answer, shared.backend.me());
     // A server says of a datacenter that it has never heard of it; that is not the same as one it cannot reach.
     let unknown = |name: &str| {
-        info.causes
-            .iter()
-            .all(|it| it.error == "unknown datacenter")
+        info.causes.iter().all(|it| it.error == UNKNOWN_DATACENTER)
             || !info.partial.contains(&name.to_owned())
     };
     if let Scope::One(name) = &scope

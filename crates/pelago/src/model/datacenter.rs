@@ -13,7 +13,8 @@ pub(crate) struct Datacenter {
     pub(crate) region: Option<String>,
     /// `local`, `reachable`, `degraded` or `unreachable`.
     pub(crate) reachability: String,
-    pub(crate) age_ms: u64,
+    /// `None`: nothing was ever heard of it.
+    pub(crate) age_ms: Option<u64>,
     /// Whether a second server signed the same.
     pub(crate) attested: bool,
     pub(crate) digest: String,

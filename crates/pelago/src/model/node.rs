@@ -61,7 +61,8 @@ impl SelfBody {
             wan_address: me.wan.map(|address| address.to_string()),
             joined: view.joined,
             health: view.health,
-            not_after: clock::from_unix_seconds(me.not_after),
+            // The certificate may have been renewed since the start.
+            not_after: clock::from_unix_seconds(own.map_or(me.not_after, |it| it.not_after)),
             version: me.version.clone(),
             uptime_ms,
         }
@@ -152,13 +153,10 @@ fn about(datacenter: &Datacenter) -> Vec<String> {
     let mut reasons = Vec::new();
     match datacenter.reachability.as_str() {
         "degraded" => reasons.push(format!("{name} is reached through another datacenter only")),
-        "unreachable" if datacenter.age_ms == u64::MAX => {
-            reasons.push(format!("{name} has never been reached"))
-        }
-        "unreachable" => reasons.push(format!(
-            "{name} is unreachable for {} s",
-            datacenter.age_ms / 1000
-        )),
+        "unreachable" => reasons.push(match datacenter.age_ms {
+            None => format!("{name} has never been reached"),
+            Some(age) => format!("{name} is unreachable for {} s", age / 1000),
+        }),
         _ => {}
     }
     for status in ["suspect", "unreachable", "dead"] {

@@ -34,7 +34,8 @@ pub(crate) struct ViewInfo {
 /// How old the knowledge of a datacenter is, and who vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Freshness {
-    pub(crate) age_ms: u64,
+    /// `None`: nothing was ever heard of it.
+    pub(crate) age_ms: Option<u64>,
     /// `local`, `reachable`, `degraded` or `unreachable`.
     pub(crate) reachability: String,
     /// Whether a second server signed the same.
@@ -57,27 +58,19 @@ pub(crate) fn mode_name(mode: Mode) -> &'static str {
 
 /// One datacenter of an answer: of several tellers the datacenter's own server, then the freshest.
 pub(crate) fn selected(answer: &Answer) -> BTreeMap<&str, (&view::Datacenter, &str)> {
-    let mut best: BTreeMap<&str, (bool, u64, &view::Datacenter, &str)> = BTreeMap::new();
+    let mut best: BTreeMap<&str, ((bool, u64), &view::Datacenter, &str)> = BTreeMap::new();
     for part in &answer.parts {
         for datacenter in &part.datacenters {
             let foreign = part.viewer_datacenter != datacenter.name;
-            let rank = (foreign, datacenter.age_ms);
+            let rank = (foreign, datacenter.age_ms.unwrap_or(u64::MAX));
             let name = datacenter.name.as_str();
-            if best.get(name).is_none_or(|held| rank < (held.0, held.1)) {
-                best.insert(
-                    name,
-                    (
-                        foreign,
-                        datacenter.age_ms,
-                        datacenter,
-                        part.viewer_name.as_str(),
-                    ),
-                );
+            if best.get(name).is_none_or(|held| rank < held.0) {
+                best.insert(name, (rank, datacenter, part.viewer_name.as_str()));
             }
         }
     }
     best.into_iter()
-        .map(|(name, (_, _, datacenter, viewer))| (name, (datacenter, viewer)))
+        .map(|(name, (_, datacenter, viewer))| (name, (datacenter, viewer)))
         .collect()
 }
 
@@ -185,11 +178,8 @@ mod tests {
         foreign.viewer_name = "us-east-s1".parse().expect("a name");
         foreign.viewer_datacenter = "us-east".parse().expect("a name");
         for datacenter in &mut foreign.datacenters {
-            datacenter.age_ms = if datacenter.name.as_str() == "ap-south" {
-                5
-            } else {
-                0
-            };
+            let own = datacenter.name.as_str() != "ap-south";
+            datacenter.age_ms = Some(if own { 0 } else { 5 });
         }
         answer.parts.push(foreign);
         let chosen = selected(&answer);

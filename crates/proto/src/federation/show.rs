@@ -65,9 +65,9 @@ impl Federation {
                 known.reachability(now)
             },
             age_ms: if own {
-                0
+                Some(0)
             } else {
-                known.age(now).map_or(u64::MAX, millis)
+                known.age(now).map(millis)
             },
             attested: known.attested(now),
             digest: format!("{:016x}", known.roster.digests().current()),

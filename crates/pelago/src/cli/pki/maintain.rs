@@ -1,6 +1,7 @@
 //! `pelago pki maintain`: keeps every certificate of a plan valid, so that nobody has to remember.
 
-use super::{DUE, duration, failure};
+use super::{DUE, failure};
+use crate::cli::words;
 use crate::{
     agent::Signals,
     exit::{Exit, Failure},
@@ -24,10 +25,10 @@ pub(crate) struct Maintain {
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
     /// New certificates are valid for this long
-    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = words::duration)]
     lifetime: Duration,
     /// Look again after this long
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = words::duration)]
     every: Duration,
     /// End after one look
     #[arg(long)]

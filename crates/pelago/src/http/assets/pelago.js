@@ -35,7 +35,7 @@ async function read() {
     const datacenters = (await (await fetch("/v1/datacenters")).json()).datacenters;
     fill("datacenters", ["name", "region", "reachability", "age", "alive", "members", "seats", "attested"],
       datacenters.map(dc => [[dc.name], [dc.region ?? "-"], [dc.reachability, dc.reachability],
-        [(dc.age_ms / 1000).toFixed(1) + " s"], [dc.counts.alive], [dc.members], [dc.elected + " of " + dc.seats],
+        [dc.age_ms === null ? "never heard" : (dc.age_ms / 1000).toFixed(1) + " s"], [dc.counts.alive], [dc.members], [dc.elected + " of " + dc.seats],
         [dc.attested ? "yes" : "no"]]));
     const { members, view } = await everyMember();
     fill("members", ["name", "status", "role", "datacenter", "zone", "rack", "address", "since"],
