@@ -36,7 +36,7 @@ pub mod trust;
 mod world;
 
 pub use history::Spread;
-pub use net::{Link, Links};
+pub use net::{Burst, Link, Links, Shape};
 pub use plan::Plan;
 pub use script::{millis, secs};
 pub use traffic::{Meter, Traffic};

@@ -1,7 +1,7 @@
 //! What a world consists of, said in a few words: datacenters, zones, servers, clients and the links between them.
 
 use crate::{
-    net::{Links, Place},
+    net::{Link, Links, Place},
     slot::Endpoint,
     trust::Claimant,
     world::World,
@@ -12,6 +12,8 @@ use pelago_proto::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +35,18 @@ pub struct Plan {
     links: Links,
     lifetime: Duration,
     datacenters: Vec<Group>,
-    tune: fn(&mut Settings),
+    pairs: Vec<(Label, Label, Link)>,
+    tune: Tune,
+}
+
+/// What is changed about every node's settings.
+#[derive(Clone)]
+struct Tune(Arc<dyn Fn(&mut Settings) + Send + Sync>);
+
+impl fmt::Debug for Tune {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tune")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +90,8 @@ impl Plan {
             links: Links::default(),
             lifetime,
             datacenters: Vec::new(),
-            tune: |_| {},
+            pairs: Vec::new(),
+            tune: Tune(Arc::new(|_| {})),
         }
     }
 
@@ -178,6 +192,13 @@ impl Plan {
         self
     }
 
+    /// A link of their own between two datacenters.
+    #[must_use]
+    pub fn between(mut self, one: &str, other: &str, link: Link) -> Self {
+        self.pairs.push((label(one), label(other), link));
+        self
+    }
+
     /// How long certificates are valid.
     #[must_use]
     pub const fn certificates_for(mut self, lifetime: Duration) -> Self {
@@ -187,14 +208,19 @@ impl Plan {
 
     /// Changes every node's settings.
     #[must_use]
-    pub const fn tune(mut self, tune: fn(&mut Settings)) -> Self {
-        self.tune = tune;
+    pub fn tune(mut self, tune: impl Fn(&mut Settings) + Send + Sync + 'static) -> Self {
+        self.tune = Tune(Arc::new(tune));
         self
     }
 
     /// Builds the world; nothing runs yet.
     pub fn build(self) -> World {
         let mut world = World::new(self.seed, self.links, self.lifetime);
+        for (one, other, link) in &self.pairs {
+            world
+                .net
+                .set_pair(self.number(one), self.number(other), *link);
+        }
         let mut planned = self.nodes();
         let names: BTreeMap<String, usize> = planned
             .iter()
@@ -226,6 +252,14 @@ impl Plan {
             world.add(node, lan, wan, authorities);
         }
         world
+    }
+
+    fn number(&self, datacenter: &Label) -> u16 {
+        let at = self
+            .datacenters
+            .iter()
+            .position(|group| group.name == *datacenter);
+        small(at.unwrap_or_else(|| panic!("no datacenter is called {datacenter}")))
     }
 
     fn last(mut self, change: impl FnOnce(&mut Group)) -> Self {
@@ -302,7 +336,7 @@ impl Plan {
             version: "sim".to_owned(),
             memory: Memory::default(),
         };
-        (self.tune)(&mut settings);
+        (self.tune.0)(&mut settings);
         let known = self
             .datacenters
             .iter()

@@ -13,6 +13,7 @@ use pelago_proto::{
     time::Time,
     trust::Trust,
 };
+use rand::RngExt;
 use std::{collections::BTreeSet, time::Duration};
 
 /// How long a leaving process goes on sending before it stops.
@@ -103,6 +104,23 @@ impl World {
         let epoch = self.slots[host].epoch;
         self.queue.push(
             self.now + pause,
+            Order::Arrival,
+            Happening::Resume { host, epoch },
+        );
+    }
+
+    /// Starves a process of its processor for a while: its timers run, but nothing gets out of it or in.
+    pub fn starve_for(&mut self, name: &str, time: Duration) {
+        let host = self.host(name);
+        let slot = &mut self.slots[host];
+        let epoch = slot.epoch;
+        let process = slot
+            .process
+            .as_mut()
+            .unwrap_or_else(|| panic!("{name} does not run"));
+        process.starved = true;
+        self.queue.push(
+            self.now + time,
             Order::Arrival,
             Happening::Resume { host, epoch },
         );
@@ -225,10 +243,20 @@ impl World {
         self.cut_one_way(tier, right, left);
     }
 
-    /// Nothing of this tier passes from one group to the other any more.
-    pub fn cut_one_way<A: AsRef<str>, B: AsRef<str>>(&mut self, tier: Tier, from: &[A], to: &[B]) {
+    /// Nothing of this tier passes from one group to the other any more. Returns what [`World::heal_one`] takes.
+    pub fn cut_one_way<A: AsRef<str>, B: AsRef<str>>(
+        &mut self,
+        tier: Tier,
+        from: &[A],
+        to: &[B],
+    ) -> u64 {
         let (from, to) = (self.hosts(from), self.hosts(to));
-        self.net.cut(Some(tier), &from, &to);
+        self.net.cut(Some(tier), &from, &to)
+    }
+
+    /// Takes one cut away.
+    pub fn heal_one(&mut self, cut: u64) {
+        self.net.heal_one(cut);
     }
 
     /// Cuts a datacenter off all others.
@@ -257,7 +285,36 @@ impl World {
     /// Loses this share of everything that one node sends or should receive.
     pub fn make_lossy(&mut self, name: &str, loss: f64) {
         let host = self.host(name);
-        self.net.set_loss(host, loss);
+        self.net.set_loss(host, loss, loss);
+    }
+
+    /// Loses these shares of what one node sends and of what it should receive.
+    pub fn make_lossy_one_way(&mut self, name: &str, sent: f64, received: f64) {
+        let host = self.host(name);
+        self.net.set_loss(host, sent, received);
+    }
+
+    /// Holds back for a while whatever a node sends or should receive.
+    pub fn clog_for(&mut self, name: &str, time: Duration) {
+        let host = self.host(name);
+        self.net.clog(host, self.now + time);
+    }
+
+    /// Swizzle-clog: each of these nodes is clogged at a random moment of `time`, and all are free after it.
+    pub fn swizzle<S: AsRef<str>>(&mut self, names: &[S], time: Duration) {
+        for host in self.hosts(names) {
+            let from = self.dice.random_range(0.0..1.0);
+            let to = self.dice.random_range(from..=1.0);
+            let (from, to) = (time.mul_f64(from), time.mul_f64(to));
+            self.queue.push(
+                self.now + from,
+                Order::Arrival,
+                Happening::Clog {
+                    host,
+                    until: self.now + to,
+                },
+            );
+        }
     }
 }
 

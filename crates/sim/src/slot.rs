@@ -60,13 +60,15 @@ pub(crate) struct Process {
     /// How often in a row a timeout left the next one due at once.
     pub(crate) spins: u32,
     pub(crate) paused: bool,
+    /// Its timers run, but nothing gets out or in: the processor is busy with others (Lifeguard's model, §V).
+    pub(crate) starved: bool,
     pub(crate) inbox: VecDeque<Happening>,
 }
 
 impl Slot {
-    /// The running process, unless it is paused.
+    /// The running process, unless it is paused or starved.
     pub(crate) fn awake(&mut self) -> Option<&mut Process> {
-        self.process.as_mut().filter(|process| !process.paused)
+        self.process.as_mut().filter(|process| !process.is_deaf())
     }
 
     /// Ends the process, keeping its counts.
@@ -90,6 +92,11 @@ impl Slot {
 }
 
 impl Process {
+    /// Whether what arrives has to wait.
+    pub(crate) const fn is_deaf(&self) -> bool {
+        self.paused || self.starved
+    }
+
     /// Keeps what arrives while the process does not run: datagrams up to the socket's buffer, streams always.
     pub(crate) fn keep(&mut self, arrival: Happening) {
         let full = self.inbox.len() >= SOCKET_BUFFER;

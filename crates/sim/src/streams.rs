@@ -152,8 +152,9 @@ impl World {
             Line::None => (self.set_up(tier, client, server), HANDSHAKE_RETRY),
         };
         self.charge_stream(tier, client, bytes);
-        match set_up.and_then(|set_up| Some(set_up + self.net.stream(tier, client, server, bytes)?))
-        {
+        match set_up.and_then(|set_up| {
+            Some(set_up + self.net.stream(tier, client, server, bytes, self.now)?)
+        }) {
             Some(flight) => self.post(flight, Happening::Arrive { call: number }),
             None => self.post(backoff(retry, attempts), Happening::Depart { call: number }),
         }
@@ -174,7 +175,7 @@ impl World {
         else {
             return;
         };
-        if process.paused {
+        if process.is_deaf() {
             return process.keep(Happening::Arrive { call: number });
         }
         let refused = |refusal: Refusal| Err(RequestError::Refused(refusal.0.to_owned()));
@@ -234,7 +235,7 @@ impl World {
         }
         let bytes = reply.as_ref().map_or(0, |(_, answer)| answer.len());
         self.charge_stream(tier, server, bytes);
-        match self.net.stream(tier, server, client, bytes) {
+        match self.net.stream(tier, server, client, bytes, self.now) {
             Some(flight) => self.post(
                 flight,
                 Happening::Return {
@@ -268,7 +269,7 @@ impl World {
             self.streams.calls.remove(&number);
             return;
         };
-        if process.paused {
+        if process.is_deaf() {
             return process.keep(Happening::Return {
                 call: number,
                 reply,
@@ -290,7 +291,7 @@ impl World {
         let paused = self.slots[client]
             .process
             .as_mut()
-            .filter(|process| process.paused);
+            .filter(|process| process.is_deaf());
         match paused {
             Some(process) => process.keep(Happening::GiveUp { call: number }),
             None => self.give_back(number, Err(RequestError::NoAnswer("timed out".to_owned()))),
@@ -298,7 +299,12 @@ impl World {
     }
 
     /// How long a WAN datagram takes, a new connection included if there is none; `None` if it gets nowhere.
-    pub(crate) fn over_connection(&mut self, from: usize, to: usize) -> Option<Duration> {
+    pub(crate) fn over_connection(
+        &mut self,
+        from: usize,
+        to: usize,
+        bytes: usize,
+    ) -> Option<Duration> {
         if to >= self.slots.len() {
             return None;
         }
@@ -307,7 +313,8 @@ impl World {
             Line::Hanging(_) => return None,
             Line::None => self.set_up(Tier::Wan, from, to)?,
         };
-        Some(set_up + self.net.packet(Tier::Wan, from, to)?)
+        let fate = self.net.packet(Tier::Wan, from, to, bytes, self.now);
+        Some(set_up + fate.arrives?)
     }
 
     /// Both ends judge each other. An unknown authority is told on the way, so that a second try may succeed.
@@ -419,13 +426,13 @@ impl World {
     /// How long a new connection takes; `None` if there is nobody to talk to.
     fn set_up(&mut self, tier: Tier, client: usize, server: usize) -> Option<Duration> {
         self.charge_handshake(tier, client);
-        let there = self.net.stream(tier, client, server, 0)?;
+        let there = self.net.stream(tier, client, server, 0, self.now)?;
         self.slots[server].process.as_ref()?;
         self.charge_handshake(tier, server);
         Some(
             there
-                + self.net.stream(tier, server, client, 0)?
-                + self.net.stream(tier, client, server, 0)?,
+                + self.net.stream(tier, server, client, 0, self.now)?
+                + self.net.stream(tier, client, server, 0, self.now)?,
         )
     }
 

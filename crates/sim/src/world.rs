@@ -33,6 +33,8 @@ const EPOCH: u64 = 2_000_000_000;
 const MAX_DATAGRAM: usize = 1_200;
 /// The most that one QUIC datagram carries.
 const MAX_WAN_DATAGRAM: usize = 1_162;
+/// An ICMP error, bytes.
+const REFUSAL: usize = 56;
 /// A process whose timer is due again at once this often in a row makes no progress.
 const MAX_SPINS: u32 = 1_000;
 
@@ -79,6 +81,11 @@ pub(crate) enum Happening {
     Stop {
         host: usize,
         epoch: u32,
+    },
+    /// Nothing gets out of a host or into it until then.
+    Clog {
+        host: usize,
+        until: Time,
     },
     /// A question leaves its asker, or tries to again.
     Depart {
@@ -207,6 +214,7 @@ impl World {
             armed: Time::NEVER,
             spins: 0,
             paused: false,
+            starved: false,
             inbox: VecDeque::new(),
         });
         self.drive(host);
@@ -241,6 +249,7 @@ impl World {
                     self.streams.close_all(host);
                 }
             }
+            Happening::Clog { host, until } => self.net.clog(host, until),
             Happening::Depart { call } => self.depart(call),
             Happening::Arrive { call } => self.serve(call),
             Happening::Reply {
@@ -255,6 +264,9 @@ impl World {
 
     /// Takes everything a process has to say, and sets its timer: the driver's half of the contract.
     pub(crate) fn drive(&mut self, host: usize) {
+        if self.process(host).is_some_and(|process| process.starved) {
+            return self.drive_starved(host);
+        }
         while let Some(transmit) = self
             .process(host)
             .and_then(|process| process.federation.poll_transmit())
@@ -273,6 +285,17 @@ impl World {
         {
             self.slots[host].memory = memory;
         }
+        while let Some(event) = self
+            .process(host)
+            .and_then(|process| process.federation.poll_event())
+        {
+            self.history.heard(self.now, host, event);
+        }
+        self.arm(host);
+    }
+
+    /// Timers run, but whoever sends or receives waits for the processor.
+    fn drive_starved(&mut self, host: usize) {
         while let Some(event) = self
             .process(host)
             .and_then(|process| process.federation.poll_event())
@@ -335,16 +358,23 @@ impl World {
         }
     }
 
-    /// A process goes on after a pause: first what lies in its sockets, then its timers.
+    /// A process goes on after a pause: first what lies in its sockets, then its timers. One that was starved first sends
+    /// what it could not.
     pub(crate) fn resume_process(&mut self, host: usize, epoch: u32) {
         let slot = &mut self.slots[host];
         if slot.epoch != epoch {
             return;
         }
-        let Some(process) = slot.process.as_mut().filter(|process| process.paused) else {
+        let Some(process) = slot.process.as_mut().filter(|process| process.is_deaf()) else {
             return;
         };
         process.paused = false;
+        if std::mem::take(&mut process.starved) {
+            self.drive(host);
+        }
+        let Some(process) = self.process(host) else {
+            return;
+        };
         for arrival in std::mem::take(&mut process.inbox) {
             self.happen(arrival);
         }
@@ -389,7 +419,14 @@ impl World {
                 if to >= self.slots.len() {
                     return self.drop_packet("no such address");
                 }
-                match self.net.packet(Tier::Lan, host, to) {
+                let fate = self
+                    .net
+                    .packet(Tier::Lan, host, to, size + HEADERS, self.now);
+                if let Some(flight) = fate.again {
+                    let transmit = transmit.clone();
+                    self.post(flight, Happening::Datagram { to, from, transmit });
+                }
+                match fate.arrives {
                     Some(flight) => self.post(flight, Happening::Datagram { to, from, transmit }),
                     None => self.drop_packet("lost"),
                 }
@@ -404,7 +441,7 @@ impl World {
                 let Some(Endpoint::Wan(to)) = Endpoint::at(transmit.address) else {
                     return self.drop_packet("no such address");
                 };
-                match self.over_connection(host, to) {
+                match self.over_connection(host, to, size + HEADERS) {
                     Some(flight) => self.post(flight, Happening::Datagram { to, from, transmit }),
                     None => self.drop_packet("lost"),
                 }
@@ -421,7 +458,7 @@ impl World {
         let Some(process) = slot.process.as_mut() else {
             return self.refuse(to, from, &transmit);
         };
-        if process.paused {
+        if process.is_deaf() {
             return process.keep(Happening::Datagram { to, from, transmit });
         }
         self.history
@@ -473,7 +510,10 @@ impl World {
         let Path::Fresh(probe) = transmit.path else {
             return;
         };
-        if let Some(flight) = self.net.packet(Tier::Lan, host, from.host) {
+        let answer = self
+            .net
+            .packet(Tier::Lan, host, from.host, REFUSAL, self.now);
+        if let Some(flight) = answer.arrives {
             self.post(
                 flight,
                 Happening::PortClosed {
@@ -494,7 +534,7 @@ impl World {
         let Some(process) = slot.process.as_mut() else {
             return;
         };
-        if process.paused {
+        if process.is_deaf() {
             return process.keep(Happening::PortClosed { host, epoch, probe });
         }
         process.federation.handle_port_closed(probe, now);
