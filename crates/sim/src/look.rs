@@ -57,9 +57,8 @@ impl World {
         let mut datacenter = view.datacenters.get(datacenter)?.clone();
         if datacenter.reachability != Reachability::Local {
             let since = self.now.since(view.at).as_millis();
-            datacenter.age_ms = datacenter
-                .age_ms
-                .saturating_add(u64::try_from(since).unwrap_or(u64::MAX));
+            let since = u64::try_from(since).unwrap_or(u64::MAX);
+            datacenter.age_ms = datacenter.age_ms.map(|age| age.saturating_add(since));
         }
         Some(datacenter)
     }
@@ -381,7 +380,7 @@ impl World {
                 .values()
                 .map(|one| {
                     format!(
-                        "{}={}/{} ms/{:.6}",
+                        "{}={}/{:?} ms/{:.6}",
                         one.name, one.reachability, one.age_ms, one.digest
                     )
                 })
