@@ -80,7 +80,7 @@ pub(crate) async fn answer(quic: &Quic, connection: &Connection) -> Result<(), R
 }
 
 fn own(quic: &Quic) -> Result<Vec<u8>, StreamError> {
-    let mine = quic.trust.own().1.datacenter;
+    let mine = quic.trust.own().datacenter.clone();
     let authority = quic
         .trust
         .authorities()

@@ -52,7 +52,7 @@ pub(crate) fn bind(
     let certified = trust
         .certify(&leaf)
         .map_err(|r| Refuse::new(Refused::of(r), format!("certificate refused: {r}")))?;
-    let me = trust.own().1;
+    let me = trust.own();
     let name = format!("{}.{}", certified.name, certified.datacenter);
     if certified.id == me.id {
         return Err(Refuse::new(
@@ -82,10 +82,7 @@ pub(crate) fn bind(
             format!("{name} answered where another node was expected"),
         ));
     }
-    Ok(Peer {
-        certified,
-        leaf: leaf.into(),
-    })
+    Ok(Peer { certified })
 }
 
 /// The leaf that the peer presented, DER.

@@ -195,7 +195,7 @@ impl Quic {
     pub(crate) fn judge_again(&self) {
         use pelago_proto::trust::Trust as _;
         for link in self.links.all() {
-            if let Err(refusal) = self.trust.certify(&link.peer.leaf) {
+            if let Err(refusal) = self.trust.certify(&link.peer.certified.leaf) {
                 let certified = &link.peer.certified;
                 let name = format!("{}.{}", certified.name, certified.datacenter);
                 self.counts

@@ -314,7 +314,7 @@ fn links(all: &mut Samples, shared: &Shared) {
 }
 
 fn own(all: &mut Samples, shared: &Shared) {
-    let own = shared.trust.own().1;
+    let own = shared.trust.own();
     let end = own.not_after as f64;
     all.gauge(
         "cert_not_after_seconds",

@@ -44,7 +44,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
     let pki = config.pki.clone();
     let trust = blocking(move || NodeTrust::load(&pki)).await?;
     let trust = Arc::new(trust.map_err(|e| StartError::Pki(e.to_string()))?);
-    let certified = trust.own().1;
+    let certified = trust.own();
     check(&config, &certified)?;
     let region =
         Label::new(&config.region).map_err(|e| StartError::Config(format!("region: {e}")))?;

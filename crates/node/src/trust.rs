@@ -76,8 +76,7 @@ type Stamps = BTreeMap<PathBuf, Option<(SystemTime, u64, u64)>>;
 #[derive(Debug)]
 struct Own {
     identity: Identity,
-    leaf: Arc<[u8]>,
-    certified: Certified,
+    certified: Arc<Certified>,
 }
 
 /// Why certificates and keys could not be used. Nothing was changed.
@@ -141,7 +140,7 @@ impl NodeTrust {
         let mut changed = matches!(store, Ok(true));
         let result = match (store, own) {
             (store, Ok(own)) => {
-                if own.leaf != self.own.load().leaf {
+                if own.certified.leaf != self.own.load().certified.leaf {
                     self.own.store(Arc::new(own));
                     changed = true;
                 }
@@ -266,12 +265,12 @@ impl Trust for NodeTrust {
         self.store.trust_domain()
     }
 
-    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
+    fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         let certified = self
             .store
             .certify(leaf, self.unix_time())
             .map_err(refusal)?;
-        convert(&certified)
+        convert(&certified, leaf).map(Arc::new)
     }
 
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
@@ -282,9 +281,8 @@ impl Trust for NodeTrust {
         self.own.load().identity.sign(message)
     }
 
-    fn own(&self) -> (Arc<[u8]>, Certified) {
-        let own = self.own.load();
-        (own.leaf.clone(), own.certified.clone())
+    fn own(&self) -> Arc<Certified> {
+        self.own.load().certified.clone()
     }
 
     fn authorities(&self) -> Vec<Authority> {
@@ -331,16 +329,16 @@ fn load_own(files: &Pki, store: &TrustStore, now: u64) -> Result<Own, TrustError
     let certified = store
         .certify(identity.leaf_der(), now)
         .map_err(|r| TrustError::Refused(r.to_string()))?;
-    let certified = convert(&certified).map_err(|r| TrustError::Refused(r.to_string()))?;
+    let certified =
+        convert(&certified, identity.leaf_der()).map_err(|r| TrustError::Refused(r.to_string()))?;
     if certified.role == Role::Operator {
         return Err(TrustError::Refused(
             "an operator's certificate is not a node's".into(),
         ));
     }
     Ok(Own {
-        leaf: identity.leaf_der().into(),
         identity,
-        certified,
+        certified: Arc::new(certified),
     })
 }
 
@@ -351,7 +349,7 @@ fn accept(tier: Tier, own: &Certified) -> Accept {
     }
 }
 
-fn convert(c: &pelago_pki::Certified) -> Result<Certified, Refusal> {
+fn convert(c: &pelago_pki::Certified, leaf: &[u8]) -> Result<Certified, Refusal> {
     let label = |name: &str| Label::new(name).map_err(|_| refusal(pelago_pki::Refusal::BadName));
     let (cert_hash, _) = c
         .cert_hash
@@ -373,6 +371,7 @@ fn convert(c: &pelago_pki::Certified) -> Result<Certified, Refusal> {
         not_before: c.not_before,
         not_after: c.not_after,
         cert_hash: *cert_hash,
+        leaf: leaf.into(),
     })
 }
 

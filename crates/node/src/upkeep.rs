@@ -46,7 +46,7 @@ impl Upkeep {
             .values()
             .cloned()
             .collect();
-        let (now, own) = (shared.trust.unix_time(), shared.trust.own().1);
+        let (now, own) = (shared.trust.unix_time(), shared.trust.own());
         let left = own.not_after.saturating_sub(now);
         // Renewal is due at two thirds of a certificate's life.
         if now > own.not_after {

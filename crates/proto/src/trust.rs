@@ -3,7 +3,10 @@
 //! Certificates, signatures and the wall clock live outside this crate: the runtime judges real X.509 with them, the
 //! simulator stands in something cheap of the same size.
 
-use crate::identity::{Label, NodeId, Role};
+use crate::{
+    claim::{Claim, Verified},
+    identity::{Label, NodeId, Role},
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -30,8 +33,10 @@ pub struct Certified {
     pub not_before: u64,
     /// Last second of validity, Unix time.
     pub not_after: u64,
-    /// First 16 bytes of SHA-256 over the certificate (DER).
+    /// First 16 bytes of SHA-256 over the certificate.
     pub cert_hash: [u8; 16],
+    /// The certificate itself, DER.
+    pub leaf: Arc<[u8]>,
 }
 
 /// Why a certificate or a signature was refused.
@@ -66,7 +71,7 @@ pub trait Trust: Send + Sync {
     fn trust_domain(&self) -> &str;
 
     /// Judges a leaf certificate (DER) completely: chain, names, lifetime, revocation.
-    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal>;
+    fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal>;
 
     /// Whether `signature` over `message` was made with `key`. About 31 µs when real.
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
@@ -74,8 +79,8 @@ pub trait Trust: Send + Sync {
     /// Signs with this node's own key.
     fn sign(&self, message: &[u8]) -> [u8; 64];
 
-    /// This node's own leaf certificate (DER), judged. Changes when it is renewed.
-    fn own(&self) -> (Arc<[u8]>, Certified);
+    /// This node's own certificate, judged. Changes when it is renewed.
+    fn own(&self) -> Arc<Certified>;
 
     /// All datacenter authorities known, by datacenter.
     fn authorities(&self) -> Vec<Authority>;
@@ -88,4 +93,18 @@ pub trait Trust: Send + Sync {
 
     /// Fresh random bytes for this boot's LAN key; returns the X25519 public key that records publish.
     fn lan_public_key(&self) -> [u8; 32];
+
+    /// A claim that [`Self::remember`] was given earlier and that has these bytes, if it is still at hand.
+    ///
+    /// Where one process holds many nodes they may share what they verified: its parsing, its signature under one certificate, and its memory.
+    /// Nothing rests on the answer being right: the bytes and the certificate are compared before it is used.
+    fn recall(&self, bytes: &[u8]) -> Option<Verified<Claim>> {
+        let _ = bytes;
+        None
+    }
+
+    /// Offers a claim that was verified or signed just now.
+    fn remember(&self, claim: &Verified<Claim>) {
+        let _ = claim;
+    }
 }

@@ -8,11 +8,14 @@ use common::{Claimant, DOMAIN, Node, Realm, at, claimant, label, secs};
 use coset::{CborSerializable, CoseSign1Builder, HeaderBuilder, iana};
 use pelago_proto::{
     cbor::Malformed,
-    claim::{Claim, MAX_CLAIM, MAX_RECORD, Refused, Verified, verify},
+    claim::{Claim, Heard, MAX_CLAIM, MAX_RECORD, Refused, Verified, verify},
     identity::{Incarnation, NodeId, Role},
-    trust::{Certified, Trust},
+    trust::{Authority, Certified, Refusal, Trust},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 fn server() -> Arc<Node> {
     Realm::new(DOMAIN).issue(&claimant(1))
@@ -178,7 +181,7 @@ fn a_certificate_with_the_id_but_another_key_does_not_help() {
     let node = server();
     let forged = Certified {
         public_key: client().certified.public_key,
-        ..node.certified.clone()
+        ..Certified::clone(&node.certified)
     };
     assert_eq!(
         judge(&node.leave(at(1, 1)), &node, &forged),
@@ -223,7 +226,7 @@ fn a_claim_beyond_every_size_is_not_even_read() {
 #[test]
 fn a_flipped_byte_anywhere_in_the_signature_is_noticed() {
     for (node, claim) in one_of_each() {
-        let certified = Arc::new(node.certified.clone());
+        let certified = Arc::clone(&node.certified);
         for at in claim.bytes().len() - 64..claim.bytes().len() {
             let mut bytes = claim.bytes().to_vec();
             bytes[at] ^= 0xff;
@@ -258,7 +261,7 @@ fn nothing_may_follow_a_claim() {
 
 /// Whether bytes that differ from what was signed are believed.
 fn is_believed(bytes: &[u8], node: &Node) -> bool {
-    let certified = Arc::new(node.certified.clone());
+    let certified = Arc::clone(&node.certified);
     Claim::parse(bytes).is_ok_and(|claim| verify(node, claim, &certified).is_ok())
 }
 
@@ -426,4 +429,91 @@ fn a_signature_for_one_kind_of_claim_does_not_serve_another() {
             "kind {kind}"
         );
     }
+}
+
+/// Remembers one claim and mistakes everything for it.
+struct Mistaken {
+    node: Arc<Node>,
+    claim: Verified<Claim>,
+    checked: AtomicUsize,
+}
+
+impl Trust for Mistaken {
+    fn trust_domain(&self) -> &str {
+        self.node.trust_domain()
+    }
+    fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        self.node.certify(leaf)
+    }
+    fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        self.node.verify(key, message, signature)
+    }
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Trust::sign(&*self.node, message)
+    }
+    fn own(&self) -> Arc<Certified> {
+        self.node.own()
+    }
+    fn authorities(&self) -> Vec<Authority> {
+        Vec::new()
+    }
+    fn admit_authority(&self, _: &[u8], _: &[u8]) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    fn unix_time(&self) -> u64 {
+        self.node.unix_time()
+    }
+    fn lan_public_key(&self) -> [u8; 32] {
+        self.node.lan_public_key()
+    }
+    fn recall(&self, _: &[u8]) -> Option<Verified<Claim>> {
+        Some(self.claim.clone())
+    }
+}
+
+#[test]
+fn what_is_remembered_helps_only_the_same_bytes_under_the_same_certificate() {
+    let realm = Realm::new(DOMAIN);
+    let (node, other) = (realm.server(1, "a", "r1"), realm.server(2, "a", "r1"));
+    let mine = node.leave(at(1, 1));
+    let trust = Mistaken {
+        node: Arc::clone(&node),
+        claim: mine.clone(),
+        checked: AtomicUsize::new(0),
+    };
+    let checked = || trust.checked.swap(0, Ordering::Relaxed);
+    let judge = |bytes: &[u8], certified: &Arc<Certified>| {
+        verify(&trust, Heard::read(&trust, bytes).unwrap(), certified)
+            .map(|believed| Arc::clone(believed.bytes()))
+    };
+    assert_eq!(
+        judge(mine.bytes(), &node.certified).as_deref(),
+        Ok(&mine.bytes()[..])
+    );
+    assert_eq!(checked(), 0, "remembered");
+
+    // Another claim is read and judged as if nothing were remembered.
+    let newer = node.leave(at(1, 2));
+    assert_eq!(
+        judge(newer.bytes(), &node.certified).as_deref(),
+        Ok(&newer.bytes()[..])
+    );
+    assert_eq!(checked(), 1);
+    let mut forged = mine.bytes().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(judge(&forged, &node.certified), Err(Refused::Signature));
+    assert_eq!(checked(), 1);
+
+    // Under another certificate the signature is looked at again, and need not hold.
+    assert_eq!(judge(mine.bytes(), &other.certified), Err(Refused::Signer));
+    let stolen = Certified {
+        public_key: other.certified.public_key,
+        ..Certified::clone(&node.certified)
+    };
+    assert_eq!(
+        judge(mine.bytes(), &Arc::new(stolen)),
+        Err(Refused::Signature)
+    );
+    assert_eq!(checked(), 1);
 }

@@ -411,7 +411,7 @@ fn every_golden_claim_verifies() {
     for (name, claim) in claims() {
         // A removal is an operator's to sign; its signature is looked at below, with the others'.
         if name != "removal" {
-            let certified = Arc::new(node.certified.clone());
+            let certified = Arc::clone(&node.certified);
             assert!(verify(&*node, claim, &certified).is_ok(), "{name}");
         }
     }

@@ -148,12 +148,7 @@ type Kept = (BTreeSet<Arc<[u8]>>, Option<Arc<[u8]>>);
 
 /// Everything that a roster keeps about each member, but for refutations that a later goodbye made moot.
 fn kept(ledger: &Ledger) -> BTreeMap<NodeId, Kept> {
-    let removal = |id| {
-        ledger
-            .roster
-            .removal(id)
-            .map(|(c, _)| Arc::clone(c.bytes()))
-    };
+    let removal = |id| ledger.roster.removal(id).map(|c| Arc::clone(c.bytes()));
     let claims = |e: &Entry| e.claims().map(Arc::clone).collect();
     ledger
         .roster

@@ -257,7 +257,7 @@ fn two_removals_with_one_end() {
         for claim in order {
             l.tell(claim);
         }
-        Arc::clone(l.roster.removal(&n.id()).unwrap().0.bytes())
+        Arc::clone(l.roster.removal(&n.id()).unwrap().bytes())
     };
     assert_eq!(kept([&one, &two]), kept([&two, &one]));
 }
@@ -276,13 +276,8 @@ fn a_faded_tombstone_stays_out_of_the_digest() {
     l.roster.reap(now, UNIX);
     assert_eq!(l.roster.get(&x).unwrap().hash(), 0);
     // A goodbye comes in by repair, half an hour old.
-    l.roster.merge_aged(
-        &nodes[2].leave(at(1, 1)),
-        &Arc::default(),
-        now,
-        secs(1800),
-        UNIX,
-    );
+    l.roster
+        .merge_aged(&nodes[2].leave(at(1, 1)), now, secs(1800), UNIX);
     assert_eq!(l.roster.get(&x).unwrap().hash(), 0);
 }
 
@@ -310,9 +305,7 @@ fn presence_follows_a_removal_that_ended() {
     l.tell(&realm.operator(9).remove(x, UNIX + 10));
     l.roster.reap(NOW, UNIX + 11);
     // Anything that makes statuses be derived anew.
-    let leaf: Arc<[u8]> = Arc::from([0]);
-    l.roster
-        .merge(&nodes[1].record(at(2, 0)), &leaf, NOW, UNIX + 11);
+    l.roster.merge(&nodes[1].record(at(2, 0)), NOW, UNIX + 11);
     assert_eq!(l.status(x), Status::Suspect);
     assert_eq!(l.roster.present(), 4);
 }

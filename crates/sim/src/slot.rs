@@ -85,13 +85,22 @@ impl Slot {
         let mut traffic = self.traffic;
         if let Some(process) = &self.process {
             traffic.signed += process.trust.signed();
-            traffic.verified += process.trust.verified();
+            traffic.verified += process.verified();
         }
         traffic
     }
 }
 
 impl Process {
+    /// Claims of others believed so far, whether their signatures were computed here or remembered by the world.
+    fn verified(&self) -> u64 {
+        let counts = self.federation.counts();
+        let verified = counts
+            .iter()
+            .filter(|count| matches!(count.name, "claims_verified" | "heads_verified"));
+        verified.map(|count| count.value as u64).sum()
+    }
+
     /// Whether what arrives has to wait.
     pub(crate) const fn is_deaf(&self) -> bool {
         self.paused || self.starved

@@ -334,10 +334,8 @@ impl World {
             let (Some(judge), Some(whom)) = (trust(judge), trust(whom)) else {
                 return Err(Refusal("gone"));
             };
-            let leaf = whom.own().0;
             Ok(Peer {
-                certified: judge.certify(&leaf)?,
-                leaf,
+                certified: judge.certify(&whom.own().leaf)?,
             })
         };
         let (asker, answerer) = (peer(self, server, client), peer(self, client, server));

@@ -5,11 +5,12 @@
 
 use aws_lc_rs::digest;
 use pelago_proto::{
+    claim::{Claim, Verified},
     identity::{Label, NodeId, Role},
     trust::{Authority, Certified, Refusal, Trust},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,8 +34,38 @@ pub struct Realm {
     domain: String,
     unix: AtomicU64,
     issued: AtomicU64,
-    /// What valid leaves say, by hash: ten thousand judges share one copy of each.
-    judged: Mutex<BTreeMap<[u8; 32], Certified>>,
+    /// What genuine leaves say, by their seals: ten thousand judges share one copy of each.
+    judged: Mutex<HashMap<[u8; MAC_SIZE], Arc<Certified>>>,
+    /// Claims that some node verified, by the ends of their signatures: the same for claims.
+    claims: Mutex<Remembered>,
+}
+
+/// Claims verified lately, for all nodes of a world together. When the younger half is full the older one is forgotten.
+#[derive(Debug, Default)]
+struct Remembered {
+    younger: HashMap<[u8; 16], Verified<Claim>>,
+    older: HashMap<[u8; 16], Verified<Claim>>,
+}
+
+impl Remembered {
+    /// Claims in one half: more than there are members in the largest worlds.
+    const HALF: usize = 1 << 18;
+
+    fn get(&self, bytes: &[u8]) -> Option<Verified<Claim>> {
+        let end = bytes.last_chunk::<16>()?;
+        let held = self.younger.get(end).or_else(|| self.older.get(end));
+        held.cloned()
+    }
+
+    fn insert(&mut self, claim: &Verified<Claim>) {
+        let Some(end) = claim.bytes().last_chunk::<16>() else {
+            return;
+        };
+        if self.younger.len() >= Self::HALF {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        self.younger.insert(*end, claim.clone());
+    }
 }
 
 /// What an authority is asked to certify.
@@ -70,6 +101,7 @@ impl Realm {
             unix: AtomicU64::new(unix),
             issued: AtomicU64::new(0),
             judged: Mutex::default(),
+            claims: Mutex::default(),
         })
     }
 
@@ -151,10 +183,12 @@ impl Realm {
     }
 
     /// What a leaf says, if it is genuine; lifetime and revocation are each judge's own business.
-    fn read_leaf(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
-        let hash = sha256(&[leaf]);
-        if let Some(known) = lock(&self.judged).get(&hash) {
-            return Ok(known.clone());
+    fn read_leaf(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        let seal = leaf.last_chunk::<MAC_SIZE>().ok_or(MALFORMED)?;
+        if let Some(known) = lock(&self.judged).get(seal)
+            && *known.leaf == *leaf
+        {
+            return Ok(Arc::clone(known));
         }
         let mut rest = Reader(leaf);
         if leaf.len() != LEAF_SIZE || rest.take::<8>()? != *LEAF {
@@ -162,7 +196,7 @@ impl Realm {
         }
         let public_key = rest.take::<32>()?;
         let serial = rest.take::<SERIAL_SIZE>()?;
-        let certified = Certified {
+        let certified = Arc::new(Certified {
             id: node_id(&public_key),
             public_key,
             serial: Arc::from(serial),
@@ -178,10 +212,11 @@ impl Realm {
             name: rest.label()?,
             zone: rest.label()?,
             rack: rest.label()?,
-            cert_hash: first16(&hash),
-        };
+            cert_hash: first16(&sha256(&[leaf])),
+            leaf: leaf.into(),
+        });
         self.unseal(leaf, certified.datacenter.as_str())?;
-        lock(&self.judged).insert(hash, certified.clone());
+        lock(&self.judged).insert(*seal, Arc::clone(&certified));
         Ok(certified)
     }
 
@@ -221,7 +256,7 @@ pub struct SimTrust {
     realm: Arc<Realm>,
     key: [u8; 32],
     lan_key: [u8; 32],
-    own: Mutex<(Arc<[u8]>, Certified)>,
+    own: Mutex<Arc<Certified>>,
     authorities: Mutex<BTreeMap<Label, Known>>,
     signed: AtomicU64,
     verified: AtomicU64,
@@ -249,7 +284,7 @@ impl SimTrust {
             realm: Arc::clone(realm),
             key: identity.key,
             lan_key,
-            own: Mutex::new((Arc::clone(&identity.leaf), certified)),
+            own: Mutex::new(certified),
             authorities: Mutex::default(),
             signed: AtomicU64::new(0),
             verified: AtomicU64::new(0),
@@ -263,9 +298,9 @@ impl SimTrust {
     }
 
     /// Puts a renewed certificate over the same key in place.
-    pub fn renew(&self, leaf: &Arc<[u8]>) -> Result<(), Refusal> {
+    pub fn renew(&self, leaf: &[u8]) -> Result<(), Refusal> {
         let certified = self.certify(leaf)?;
-        *lock(&self.own) = (Arc::clone(leaf), certified);
+        *lock(&self.own) = certified;
         Ok(())
     }
 
@@ -285,7 +320,7 @@ impl Trust for SimTrust {
         &self.realm.domain
     }
 
-    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
+    fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         let certified = self.realm.read_leaf(leaf)?;
         let now = self.realm.unix_time();
         if now < certified.not_before {
@@ -316,8 +351,8 @@ impl Trust for SimTrust {
         self.realm.sign(&self.key, message)
     }
 
-    fn own(&self) -> (Arc<[u8]>, Certified) {
-        lock(&self.own).clone()
+    fn own(&self) -> Arc<Certified> {
+        Arc::clone(&lock(&self.own))
     }
 
     fn authorities(&self) -> Vec<Authority> {
@@ -367,12 +402,20 @@ impl Trust for SimTrust {
     fn lan_public_key(&self) -> [u8; 32] {
         self.lan_key
     }
+
+    fn recall(&self, bytes: &[u8]) -> Option<Verified<Claim>> {
+        lock(&self.realm.claims).get(bytes)
+    }
+
+    fn remember(&self, claim: &Verified<Claim>) {
+        lock(&self.realm.claims).insert(claim);
+    }
 }
 
 impl fmt::Debug for SimTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SimTrust")
-            .field("own", &lock(&self.own).1.name)
+            .field("own", &lock(&self.own).name)
             .finish_non_exhaustive()
     }
 }
@@ -468,7 +511,7 @@ mod tests {
             ("s1", "a", Role::Server)
         );
         assert_eq!(identity.leaf.len(), LEAF_SIZE);
-        assert_eq!(certified, trust.own().1);
+        assert_eq!(certified, trust.own());
     }
 
     #[test]
@@ -500,14 +543,14 @@ mod tests {
         assert_eq!(trust.certify(&identity.leaf), Err(Refusal("expired")));
         let renewed = realm.issue(&claimant("s1"), &identity.key, NOW + 200);
         trust.renew(&renewed).expect("valid");
-        let (leaf, certified) = trust.own();
-        assert_eq!((leaf, certified.id), (renewed, node_id(&identity.key)));
+        let own = trust.own();
+        assert_eq!((&own.leaf, own.id), (&renewed, node_id(&identity.key)));
     }
 
     #[test]
     fn revocation_takes_a_newer_list_from_a_known_issuer() {
         let (realm, identity, trust) = pair();
-        let serial: [u8; 16] = (*trust.own().1.serial).try_into().expect("16 bytes");
+        let serial: [u8; 16] = (*trust.own().serial).try_into().expect("16 bytes");
         let eu = claimant("s1").datacenter;
         let revoking = realm.authority(&eu, &BTreeSet::from([serial]), 2);
         assert_eq!(

@@ -155,10 +155,7 @@ impl World {
         authorities: Vec<Authority>,
     ) {
         let identity = self.realm.identity(&planned.who, self.certificate_end());
-        let id = SimTrust::new(&self.realm, &identity, &[], [0; 32])
-            .own()
-            .1
-            .id;
+        let id = SimTrust::new(&self.realm, &identity, &[], [0; 32]).own().id;
         self.net.add(planned.place);
         let host = self.slots.len();
         self.names.insert(planned.who.name.to_string(), host);

@@ -20,7 +20,7 @@ pub use body::{
     Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, MIN_FLOOR, Record, Removal,
     Versions,
 };
-pub use verify::{Refused, Verified, verify};
+pub use verify::{Heard, Refused, Verified, verify};
 
 use crate::{
     cbor::Malformed,
@@ -75,7 +75,7 @@ impl Claim {
 
     /// Signs a claim as this node. The result is verified by construction.
     pub fn sign(trust: &dyn Trust, body: Body) -> Verified<Self> {
-        let (_, own) = trust.own();
+        let own = trust.own();
         let payload = body.encode();
         let mut bytes = Vec::with_capacity(OVERHEAD + payload.len());
         bytes.extend_from_slice(&BEFORE_SIGNER);
@@ -89,14 +89,14 @@ impl Claim {
             &payload,
         ));
         push_bytes(&mut bytes, &signature);
-        Verified::own(
-            Self {
-                signer: own.id,
-                body,
-                bytes: bytes.into(),
-            },
-            own,
-        )
+        let claim = Self {
+            signer: own.id,
+            body,
+            bytes: bytes.into(),
+        };
+        let claim = Verified::own(claim, own);
+        trust.remember(&claim);
+        claim
     }
 
     /// The claim as received.

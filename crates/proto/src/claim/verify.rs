@@ -2,39 +2,97 @@
 
 use super::{Body, Claim, to_be_signed};
 use crate::{
+    cbor::Malformed,
     identity::Role,
     trust::{Certified, Trust},
 };
 use std::{ops::Deref, sync::Arc};
 use thiserror::Error;
 
-/// A claim whose signature and authorship were checked, with the certificate that vouches for its signer.
-#[derive(Clone, Debug)]
-pub struct Verified<T> {
+/// A claim whose signature and authorship were checked, with the certificate that vouches for its signer. Cheap to clone.
+#[derive(Debug)]
+pub struct Verified<T>(Arc<Judged<T>>);
+
+#[derive(Debug)]
+struct Judged<T> {
     claim: T,
     signer: Arc<Certified>,
+    /// [`Claim::hash`].
+    hash: [u8; 8],
+}
+
+impl<T> Clone for Verified<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<T> Verified<T> {
     /// What the signer's certificate says.
     pub fn signer(&self) -> &Arc<Certified> {
-        &self.signer
+        &self.0.signer
     }
 }
 
 impl<T> Deref for Verified<T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.claim
+        &self.0.claim
     }
 }
 
 impl Verified<Claim> {
-    /// Own claims are believed because this node made them.
-    pub(super) fn own(claim: Claim, own: Certified) -> Self {
-        Self {
+    fn new(claim: Claim, signer: Arc<Certified>) -> Self {
+        let hash = claim.hash();
+        Self(Arc::new(Judged {
             claim,
-            signer: Arc::new(own),
+            signer,
+            hash,
+        }))
+    }
+
+    /// Own claims are believed because this node made them.
+    pub(super) fn own(claim: Claim, own: Arc<Certified>) -> Self {
+        Self::new(claim, own)
+    }
+
+    /// [`Claim::hash`], computed once.
+    pub fn hash(&self) -> [u8; 8] {
+        self.0.hash
+    }
+}
+
+/// A claim that came in: parsed now, or known in this process from before.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Nothing but parsed.
+    Parsed(Claim),
+    /// Verified by some node of this process; whether under a certificate that this node accepts is still to be seen.
+    Before(Verified<Claim>),
+}
+
+impl Heard {
+    /// Reads a claim, unless it is still remembered.
+    pub fn read(trust: &dyn Trust, bytes: &[u8]) -> Result<Self, Malformed> {
+        match trust.recall(bytes) {
+            Some(known) if **known.bytes() == *bytes => Ok(Self::Before(known)),
+            _ => Claim::parse(bytes).map(Self::Parsed),
+        }
+    }
+}
+
+impl From<Claim> for Heard {
+    fn from(claim: Claim) -> Self {
+        Self::Parsed(claim)
+    }
+}
+
+impl Deref for Heard {
+    type Target = Claim;
+    fn deref(&self) -> &Claim {
+        match self {
+            Self::Parsed(claim) => claim,
+            Self::Before(claim) => claim,
         }
     }
 }
@@ -85,15 +143,21 @@ impl Refused {
     }
 }
 
-/// Checks a claim against its signer's certificate: cheap comparisons first, the signature last.
+/// Checks a claim against its signer's certificate: cheap comparisons first, the signature last. What was verified before
+/// under this very certificate needs no second look.
 ///
 /// That an accuser belongs to the accused's datacenter, or an operator to the removed node's, depends on what the receiver
 /// knows of the subject and is checked where claims are merged.
 pub fn verify(
     trust: &dyn Trust,
-    claim: Claim,
+    claim: impl Into<Heard>,
     signer: &Arc<Certified>,
 ) -> Result<Verified<Claim>, Refused> {
+    let claim = match claim.into() {
+        Heard::Before(known) if known.signer() == signer => return Ok(known),
+        Heard::Before(known) => Claim::clone(&known),
+        Heard::Parsed(claim) => claim,
+    };
     if claim.signer != signer.id {
         return Err(Refused::Signer);
     }
@@ -139,10 +203,9 @@ pub fn verify(
         .signature()
         .is_some_and(|signature| trust.verify(&signer.public_key, &message, signature));
     if fits {
-        Ok(Verified {
-            claim,
-            signer: Arc::clone(signer),
-        })
+        let verified = Verified::new(claim, Arc::clone(signer));
+        trust.remember(&verified);
+        Ok(verified)
     } else {
         Err(Refused::Signature)
     }

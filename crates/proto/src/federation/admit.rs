@@ -4,7 +4,7 @@
 use super::{Federation, Fresh, Tier};
 use crate::{
     catalog::{Known, MAX_DATACENTERS},
-    claim::{Body, Claim, Record, verify},
+    claim::{Body, Claim, Heard, Record, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
     pool::{Contact, Priority, Standing, observers::position},
@@ -48,7 +48,7 @@ impl Federation {
         arrival: Arrival,
         now: Time,
     ) -> bool {
-        let Ok(claim) = Claim::parse(bytes) else {
+        let Ok(claim) = Heard::read(&*self.trust, bytes) else {
             self.drop("claim_malformed");
             return false;
         };
@@ -102,7 +102,7 @@ impl Federation {
     fn accept_into(
         &mut self,
         datacenter: &Label,
-        claim: Claim,
+        claim: Heard,
         leaf: Option<&Arc<[u8]>>,
         arrival: Arrival,
         now: Time,
@@ -150,17 +150,10 @@ impl Federation {
         }
         let unix = self.trust.unix_time();
         let subject = verified.subject();
-        let own_leaf = leaf.cloned().or_else(|| {
-            let entry = self.catalog.get(datacenter)?.roster.get(&verified.signer)?;
-            Some(Arc::clone(&entry.leaf))
-        });
-        let Some(leaf) = own_leaf else { return false };
         let Some(known) = self.catalog.get_mut(datacenter) else {
             return false;
         };
-        let outcome = known
-            .roster
-            .merge_aged(&verified, &leaf, now, arrival.age, unix);
+        let outcome = known.roster.merge_aged(&verified, now, arrival.age, unix);
         match outcome {
             Outcome::Conflict { .. } => self.saw_clone(datacenter, subject, now),
             Outcome::New => {}
@@ -192,7 +185,7 @@ impl Federation {
         );
         let item = Item {
             claim: Arc::clone(verified.bytes()),
-            leaf: with_leaf.then_some(leaf),
+            leaf: with_leaf.then(|| Arc::clone(&verified.signer().leaf)),
         };
         if own {
             let priority = match kind {
@@ -265,7 +258,7 @@ impl Federation {
         }
         let signer = if claim.signer == self.me.id {
             // An older or newer certificate may vouch for our other process or our past; the key is the same.
-            let mut me = self.me.clone();
+            let mut me = Certified::clone(&self.me);
             if let Body::Record(record) = &claim.body {
                 me.cert_hash = record.cert_hash;
             }
@@ -295,7 +288,7 @@ impl Federation {
             Body::Record(record) => Some(record.location.datacenter.clone()),
             Body::Removal(_) => leaf
                 .and_then(|l| self.trust.certify(l).ok())
-                .map(|c| c.datacenter),
+                .map(|c| c.datacenter.clone()),
             Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_) => {
                 self.home.get(&claim.signer).cloned()
             }
@@ -320,7 +313,7 @@ impl Federation {
             }
             (Body::Record(_) | Body::Removal(_), _) => {
                 let leaf = leaf.ok_or(Refusal("no_certificate"))?;
-                self.trust.certify(leaf).map(Arc::new)
+                self.trust.certify(leaf)
             }
             (_, Some(held)) => Ok(Arc::clone(held)),
             (_, None) => Err(Refusal("unknown_signer")),
@@ -514,19 +507,12 @@ impl Federation {
             let Some(known) = self.catalog.get_mut(&datacenter) else {
                 continue;
             };
-            let leaves: BTreeMap<NodeId, Arc<[u8]>> = known
-                .roster
-                .iter()
-                .map(|(id, e)| (*id, Arc::clone(&e.leaf)))
-                .collect();
             let holds = |c: &Certified| {
                 // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
                 c.id == me
-                    || leaves.get(&c.id).is_none_or(|leaf| {
-                        trust
-                            .certify(leaf)
-                            .map_or_else(|why| why.0 == "expired", |_| true)
-                    })
+                    || trust
+                        .certify(&c.leaf)
+                        .map_or_else(|why| why.0 == "expired", |_| true)
             };
             let gone = known.roster.expel(now, unix, holds);
             for (id, name) in gone {

@@ -2,7 +2,7 @@
 
 use super::{Federation, Fresh, MAX_WAITING, Tier, admit::Arrival};
 use crate::{
-    claim::{Body, Claim},
+    claim::{Body, Heard},
     identity::NodeId,
     time::Time,
     wire::{Frame, Item},
@@ -26,7 +26,7 @@ impl Federation {
         leaf: &[u8],
         now: Time,
     ) -> Option<(NodeId, [u8; 32])> {
-        let Ok(claim) = Claim::parse(record) else {
+        let Ok(claim) = Heard::read(&*self.trust, record) else {
             self.drop("introduction_malformed");
             return None;
         };

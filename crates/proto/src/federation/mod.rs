@@ -87,8 +87,7 @@ pub struct Federation {
     rng: ChaCha12Rng,
 
     // Who we are and what we last said of ourselves.
-    me: Certified,
-    leaf: Arc<[u8]>,
+    me: Arc<Certified>,
     incarnation: Incarnation,
     record: Arc<Record>,
     record_claim: Verified<Claim>,
@@ -173,7 +172,7 @@ impl Federation {
         rng_seed: [u8; 32],
         now: Time,
     ) -> Result<Self, SettingsError> {
-        let (leaf, me) = trust.own();
+        let me = trust.own();
         let ms = |d: Duration| d.as_millis();
         if me.role == Role::Operator {
             return Err(SettingsError::Operator);
@@ -237,7 +236,6 @@ impl Federation {
             settings,
             trust,
             rng,
-            leaf,
             incarnation,
             record,
             record_claim,
@@ -491,7 +489,7 @@ impl Federation {
     fn introduction(&self) -> Introduction {
         Introduction {
             record: Arc::clone(self.record_claim.bytes()),
-            leaf: Arc::clone(&self.leaf),
+            leaf: Arc::clone(&self.me.leaf),
         }
     }
 

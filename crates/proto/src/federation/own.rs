@@ -70,10 +70,9 @@ impl Federation {
 
     /// The certificate was renewed, or whom we trust changed: judge everybody again, and say anew who we are.
     pub fn handle_trust_changed(&mut self, now: Time) {
-        let (leaf, me) = self.trust.own();
+        let me = self.trust.own();
         if me.id == self.me.id && me.cert_hash != self.me.cert_hash {
             self.me = me;
-            self.leaf = leaf;
             self.lan.set_position(position(&self.me.serial));
             self.republish(now);
         }
@@ -119,11 +118,11 @@ impl Federation {
     /// Keeps our own claims in our roster, like everybody's: the set hash includes us.
     pub(super) fn hold_own(&mut self, now: Time) {
         let unix = self.trust.unix_time();
-        let (claim, leaf) = (self.record_claim.clone(), Arc::clone(&self.leaf));
+        let claim = self.record_claim.clone();
         let datacenter = self.me.datacenter.clone();
         self.home.insert(self.me.id, datacenter.clone());
         if let Some(known) = self.catalog.get_mut(&datacenter) {
-            known.roster.merge(&claim, &leaf, now, unix);
+            known.roster.merge(&claim, now, unix);
         }
         self.after_merge(&datacenter, self.me.id, now);
     }
@@ -131,16 +130,16 @@ impl Federation {
     /// A claim of our own: kept and spread.
     fn publish_own(&mut self, claim: &Verified<Claim>, now: Time) {
         let unix = self.trust.unix_time();
-        let (leaf, datacenter) = (Arc::clone(&self.leaf), self.me.datacenter.clone());
+        let datacenter = self.me.datacenter.clone();
         if let Some(known) = self.catalog.get_mut(&datacenter) {
-            known.roster.merge(claim, &leaf, now, unix);
+            known.roster.merge(claim, now, unix);
         }
         self.after_merge(&datacenter, claim.subject(), now);
         self.spread_own(claim);
     }
 
     fn spread_own(&mut self, claim: &Verified<Claim>) {
-        let leaf = matches!(claim.body, Body::Record(_)).then(|| Arc::clone(&self.leaf));
+        let leaf = matches!(claim.body, Body::Record(_)).then(|| Arc::clone(&self.me.leaf));
         let item = Item {
             claim: Arc::clone(claim.bytes()),
             leaf,
@@ -212,11 +211,11 @@ impl Federation {
         let claim = Claim::sign(&*self.trust, Body::Accusation(accusation));
         self.count("accusations_signed");
         let unix = self.trust.unix_time();
-        let (leaf, datacenter) = (Arc::clone(&self.leaf), self.me.datacenter.clone());
+        let datacenter = self.me.datacenter.clone();
         let Some(known) = self.catalog.get_mut(&datacenter) else {
             return;
         };
-        if known.roster.merge(&claim, &leaf, now, unix).is_news() {
+        if known.roster.merge(&claim, now, unix).is_news() {
             self.after_merge(&datacenter, accused, now);
             let item = Item {
                 claim: Arc::clone(claim.bytes()),
@@ -325,7 +324,7 @@ impl Federation {
         let claims = std::iter::once(&self.record_claim).chain(&self.alive_claim);
         Bundle {
             claims: claims.map(|c| Arc::clone(c.bytes())).collect(),
-            leaf: Arc::clone(&self.leaf),
+            leaf: Arc::clone(&self.me.leaf),
             removal: None,
             age: Duration::ZERO,
         }

@@ -279,10 +279,10 @@ impl Federation {
         );
         Bundle {
             claims: entry.claims().map(Arc::clone).collect(),
-            leaf: Arc::clone(&entry.leaf),
-            removal: removal.map(|(claim, leaf)| Item {
+            leaf: Arc::clone(&entry.certified.leaf),
+            removal: removal.map(|claim| Item {
                 claim: Arc::clone(claim.bytes()),
-                leaf: Some(Arc::clone(leaf)),
+                leaf: Some(Arc::clone(&claim.signer().leaf)),
             }),
             age: if ages {
                 now.since(entry.since)

@@ -122,13 +122,11 @@ pub struct Request {
 /// Largest stream message in bytes, both directions.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
-/// An authenticated peer: what its certificate says, and the certificate itself (DER).
+/// An authenticated peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Judged.
-    pub certified: Certified,
-    /// As received.
-    pub leaf: Arc<[u8]>,
+    /// What its certificate says, judged.
+    pub certified: Arc<Certified>,
 }
 
 /// Why a request brought no answer. None of these is evidence about the peer's life.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     catalog::RESIGN,
-    claim::{Body, Claim, Head, hash8, verify},
+    claim::{Body, Claim, Head, Heard, hash8, verify},
     identity::{Incarnation, Label, NodeId},
     roster::Entry,
     time::Time,
@@ -119,7 +119,7 @@ impl Federation {
         let seated = self.is_seated();
         let mut behind = Vec::new();
         for HeadItem { item, age, direct } in heads {
-            let Ok(claim) = Claim::parse(&item.claim) else {
+            let Ok(claim) = Heard::read(&*self.trust, &item.claim) else {
                 self.drop("claim_malformed");
                 continue;
             };

@@ -44,8 +44,6 @@ impl Charge {
 pub struct Entry {
     /// What its certificate says.
     pub certified: Arc<Certified>,
-    /// The certificate, DER.
-    pub leaf: Arc<[u8]>,
     /// What it says about itself.
     pub record: Arc<Record>,
     /// The record as signed.
@@ -73,15 +71,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(
-        claim: &Verified<Claim>,
-        record: &Arc<Record>,
-        leaf: &Arc<[u8]>,
-        now: Time,
-    ) -> Self {
+    pub(super) fn new(claim: &Verified<Claim>, record: &Arc<Record>, now: Time) -> Self {
         Self {
             certified: Arc::clone(claim.signer()),
-            leaf: Arc::clone(leaf),
             record: Arc::clone(record),
             record_claim: claim.clone(),
             alive: None,
@@ -164,7 +156,6 @@ impl Entry {
         &mut self,
         claim: &Verified<Claim>,
         record: &Arc<Record>,
-        leaf: &Arc<[u8]>,
         now: Time,
     ) -> Outcome {
         let held = &self.record_claim;
@@ -186,7 +177,6 @@ impl Entry {
             (false, true) => Some(now),
         };
         self.certified = Arc::clone(claim.signer());
-        self.leaf = Arc::clone(leaf);
         self.record = Arc::clone(record);
         self.record_claim = claim.clone();
         self.drop_overtaken();

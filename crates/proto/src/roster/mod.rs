@@ -78,7 +78,7 @@ pub struct Transition {
 pub struct Roster {
     datacenter: Label,
     entries: BTreeMap<NodeId, Entry>,
-    removals: BTreeMap<NodeId, (Verified<Claim>, Arc<[u8]>)>,
+    removals: BTreeMap<NodeId, Verified<Claim>>,
     /// Members with accusations: the only ones a verdict may concern.
     accused: BTreeSet<NodeId>,
     /// Members neither left nor removed, by (zone, rack): what k and the rack rule count.
@@ -141,8 +141,8 @@ impl Roster {
         self.present.values().sum()
     }
 
-    /// A removal of this member, with the operator's leaf.
-    pub fn removal(&self, id: &NodeId) -> Option<&(Verified<Claim>, Arc<[u8]>)> {
+    /// A removal of this member.
+    pub fn removal(&self, id: &NodeId) -> Option<&Verified<Claim>> {
         self.removals.get(id)
     }
 
@@ -187,27 +187,20 @@ impl Roster {
             (Body::Removal(r), _) => self
                 .removals
                 .get(&r.removed)
-                .is_none_or(|(held, _)| (until(held), held.bytes()) < (r.until, claim.bytes())),
+                .is_none_or(|held| (until(held), held.bytes()) < (r.until, claim.bytes())),
             (Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_), _) => false,
         }
     }
 
-    /// Takes a verified claim in. `leaf` is the signer's certificate, `unix` the wall clock for removals' ends.
-    pub fn merge(
-        &mut self,
-        claim: &Verified<Claim>,
-        leaf: &Arc<[u8]>,
-        now: Time,
-        unix: u64,
-    ) -> Outcome {
-        self.merge_aged(claim, leaf, now, Duration::ZERO, unix)
+    /// Takes a verified claim in. `unix` is the wall clock for removals' ends.
+    pub fn merge(&mut self, claim: &Verified<Claim>, now: Time, unix: u64) -> Outcome {
+        self.merge_aged(claim, now, Duration::ZERO, unix)
     }
 
     /// The same for a claim whose effect began earlier: tombstones carry their age, so that all forget them together.
     pub fn merge_aged(
         &mut self,
         claim: &Verified<Claim>,
-        leaf: &Arc<[u8]>,
         now: Time,
         age: Duration,
         unix: u64,
@@ -217,13 +210,13 @@ impl Roster {
         }
         let subject = claim.subject();
         let outcome = match &claim.body {
-            Body::Record(record) => self.merge_record(claim, record, leaf, now),
+            Body::Record(record) => self.merge_record(claim, record, now),
             Body::Alive(_) | Body::Leave(_) => match self.entries.get_mut(&subject) {
                 Some(entry) => entry.merge_own(claim),
                 None => Outcome::Unknown,
             },
             Body::Accusation(accusation) => self.merge_accusation(claim, accusation, now),
-            Body::Removal(_) => self.merge_removal(claim, leaf),
+            Body::Removal(_) => self.merge_removal(claim),
             Body::Head(_) => Outcome::NotAllowed,
         };
         if outcome.is_news() {
@@ -243,17 +236,16 @@ impl Roster {
         &mut self,
         claim: &Verified<Claim>,
         record: &Arc<Record>,
-        leaf: &Arc<[u8]>,
         now: Time,
     ) -> Outcome {
         if let Some(entry) = self.entries.get_mut(&claim.signer) {
-            return entry.merge_record(claim, record, leaf, now);
+            return entry.merge_record(claim, record, now);
         }
         if self.entries.len() >= MAX_MEMBERS && !self.make_room() {
             return Outcome::Full;
         }
         self.entries
-            .insert(claim.signer, Entry::new(claim, record, leaf, now));
+            .insert(claim.signer, Entry::new(claim, record, now));
         Outcome::New
     }
 
@@ -276,16 +268,15 @@ impl Roster {
         outcome
     }
 
-    fn merge_removal(&mut self, claim: &Verified<Claim>, leaf: &Arc<[u8]>) -> Outcome {
+    fn merge_removal(&mut self, claim: &Verified<Claim>) -> Outcome {
         match self.removals.get(&claim.subject()) {
-            Some((held, _)) if (until(held), held.bytes()) >= (until(claim), claim.bytes()) => {
+            Some(held) if (until(held), held.bytes()) >= (until(claim), claim.bytes()) => {
                 return Outcome::Stale;
             }
             None if self.removals.len() >= MAX_REMOVALS => return Outcome::Full,
             _ => {}
         }
-        self.removals
-            .insert(claim.subject(), (claim.clone(), Arc::clone(leaf)));
+        self.removals.insert(claim.subject(), claim.clone());
         Outcome::New
     }
 
@@ -327,7 +318,7 @@ impl Roster {
         let over: Vec<NodeId> = self
             .removals
             .iter()
-            .filter(|(_, (claim, _))| until(claim) < unix)
+            .filter(|(_, claim)| until(claim) < unix)
             .map(|(id, _)| *id)
             .collect();
         for id in over {
@@ -427,7 +418,7 @@ impl Roster {
     fn is_removed(&self, id: &NodeId, unix: u64) -> bool {
         self.removals
             .get(id)
-            .is_some_and(|(claim, _)| until(claim) >= unix)
+            .is_some_and(|claim| until(claim) >= unix)
     }
 
     /// Keeps the count of present members by rack in step with the subject's own claims.

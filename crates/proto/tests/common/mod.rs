@@ -66,7 +66,7 @@ fn first16(bytes: &[u8]) -> [u8; 16] {
 pub(crate) struct Realm {
     domain: String,
     unix: AtomicU64,
-    issued: Mutex<BTreeMap<Vec<u8>, Certified>>,
+    issued: Mutex<BTreeMap<Vec<u8>, Arc<Certified>>>,
 }
 
 /// What a certificate is to say.
@@ -116,7 +116,7 @@ impl Realm {
         let public_key: [u8; 32] = key.public_key().as_ref().try_into().unwrap();
         let mut leaf = format!("{who:?}").into_bytes();
         leaf.resize(420, b'.');
-        let certified = Certified {
+        let certified = Arc::new(Certified {
             id: NodeId(first16(&public_key)),
             public_key,
             name: who.name.clone(),
@@ -128,11 +128,12 @@ impl Realm {
             not_before: UNIX - 60,
             not_after: NOT_AFTER,
             cert_hash: first16(&leaf),
-        };
+            leaf: leaf.as_slice().into(),
+        });
         self.issued
             .lock()
             .unwrap()
-            .insert(leaf.clone(), certified.clone());
+            .insert(leaf.clone(), Arc::clone(&certified));
         Arc::new(Node {
             realm: Arc::clone(self),
             key,
@@ -164,7 +165,7 @@ pub(crate) struct Node {
     realm: Arc<Realm>,
     key: Ed25519KeyPair,
     pub(crate) leaf: Arc<[u8]>,
-    pub(crate) certified: Certified,
+    pub(crate) certified: Arc<Certified>,
 }
 
 impl Node {
@@ -174,8 +175,7 @@ impl Node {
 
     pub(crate) fn peer(&self) -> Peer {
         Peer {
-            certified: self.certified.clone(),
-            leaf: Arc::clone(&self.leaf),
+            certified: Arc::clone(&self.certified),
         }
     }
 
@@ -309,7 +309,7 @@ impl Trust for Node {
         &self.realm.domain
     }
 
-    fn certify(&self, leaf: &[u8]) -> Result<Certified, Refusal> {
+    fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         let issued = self.realm.issued.lock().unwrap();
         issued.get(leaf).cloned().ok_or(Refusal("malformed"))
     }
@@ -324,8 +324,8 @@ impl Trust for Node {
         self.key.sign(message).as_ref().try_into().unwrap()
     }
 
-    fn own(&self) -> (Arc<[u8]>, Certified) {
-        (Arc::clone(&self.leaf), self.certified.clone())
+    fn own(&self) -> Arc<Certified> {
+        Arc::clone(&self.certified)
     }
 
     fn authorities(&self) -> Vec<Authority> {
@@ -345,10 +345,9 @@ impl Trust for Node {
     }
 }
 
-/// A roster with the claims' leaves at hand.
+/// A roster on its own.
 pub(crate) struct Ledger {
     pub(crate) roster: Roster,
-    leaves: BTreeMap<NodeId, Arc<[u8]>>,
 }
 
 impl Ledger {
@@ -356,7 +355,6 @@ impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
             roster: Roster::new(label("dc1")),
-            leaves: BTreeMap::new(),
         }
     }
 
@@ -364,7 +362,6 @@ impl Ledger {
     pub(crate) fn of(nodes: &[Arc<Node>]) -> Self {
         let mut ledger = Self::new();
         for node in nodes {
-            ledger.leaves.insert(node.id(), Arc::clone(&node.leaf));
             ledger.tell(&node.record(at(1, 0)));
         }
         ledger
@@ -379,12 +376,7 @@ impl Ledger {
         if !self.roster.would_change(claim) {
             return Outcome::Stale;
         }
-        let leaf = self
-            .leaves
-            .get(&claim.signer)
-            .cloned()
-            .unwrap_or_else(|| Arc::from(&b"leaf"[..]));
-        self.roster.merge(claim, &leaf, now, UNIX)
+        self.roster.merge(claim, now, UNIX)
     }
 
     pub(crate) fn status(&self, id: NodeId) -> Status {
