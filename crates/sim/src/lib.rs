@@ -22,12 +22,18 @@
 //! | `net`, `streams`, `queue` | links, QUIC and time |
 //! | [`trust`] | certificates and signatures |
 //! | `script`, `look` | hands and eyes of a test |
+//! | `ledger` | what was reported, held against the truth |
+//! | [`scenario`], [`report`] | runs that files describe, and what came of them |
 
 mod history;
+mod ledger;
 mod look;
 mod net;
 mod plan;
+mod progress;
 mod queue;
+pub mod report;
+pub mod scenario;
 mod script;
 mod slot;
 mod streams;
@@ -36,8 +42,10 @@ pub mod trust;
 mod world;
 
 pub use history::Spread;
+pub use ledger::{Ledger, Wrong};
 pub use net::{Burst, Link, Links, Shape};
 pub use plan::Plan;
+pub use progress::Progress;
 pub use script::{millis, secs};
 pub use traffic::{Meter, Traffic};
 pub use world::World;

@@ -13,11 +13,25 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::Arc,
+    time::Duration,
 };
 
 /// Columns that fit a page.
 const COLUMNS: usize = 40;
 const RECENT: usize = 40;
+
+/// How far views are from the truth.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Truth {
+    /// Views that were looked at.
+    pub(crate) viewers: u64,
+    /// Views without a fault.
+    pub(crate) complete: u64,
+    /// Members that these views should show, all together.
+    pub(crate) pairs: u64,
+    /// How many of these they show wrongly or not at all.
+    pub(crate) wrong: u64,
+}
 
 /// One node's view.
 impl World {
@@ -188,6 +202,35 @@ impl World {
         sets.all(|set| set == first).then_some(first)
     }
 
+    /// Compares some running nodes' views with the truth, each from its own place: servers everywhere, clients in their
+    /// own datacenter.
+    pub(crate) fn compare_with_truth(&mut self, viewers: usize) -> Truth {
+        let running: Vec<usize> = self.running().collect();
+        let step = running.len().div_ceil(viewers.max(1)).max(1);
+        let mut truth = Truth::default();
+        for viewer in running.into_iter().step_by(step) {
+            let Some(view) = self.view_of(viewer) else {
+                continue;
+            };
+            let own = &self.slots[viewer].who;
+            let expected =
+                |slot: &&Slot| own.role == Role::Server || slot.who.datacenter == own.datacenter;
+            let is_wrong = |slot: &&Slot| {
+                let alive = find(&view, slot).map(|member| member.status == Status::Alive);
+                alive.unwrap_or(false) != slot.process.is_some()
+            };
+            let shown = self.slots.iter().filter(expected);
+            let (pairs, wrong) = shown.fold((0, 0), |(pairs, wrong), slot| {
+                (pairs + 1, wrong + u64::from(is_wrong(&slot)))
+            });
+            truth.viewers += 1;
+            truth.complete += u64::from(wrong == 0);
+            truth.pairs += pairs;
+            truth.wrong += wrong;
+        }
+        truth
+    }
+
     fn sees_the_living(&mut self, viewer: usize) -> bool {
         let Some(view) = self.view_of(viewer) else {
             return false;
@@ -308,6 +351,22 @@ impl World {
                 .collect(),
             onlookers.len(),
         )
+    }
+
+    /// When each of these hosts first reported any of these kinds of event about a watched node, those that did.
+    pub(crate) fn first_reports(
+        &self,
+        name: &str,
+        kinds: &[EventKind],
+        hosts: &[usize],
+    ) -> Vec<Duration> {
+        let id = self.id(name);
+        let reports: Vec<BTreeMap<usize, Duration>> = kinds
+            .iter()
+            .map(|kind| self.history.reports(id, *kind))
+            .collect();
+        let first = |host: &usize| reports.iter().filter_map(|of| of.get(host)).min().copied();
+        hosts.iter().filter_map(first).collect()
     }
 
     /// Keeps only counts of what happens from now on: for large worlds.

@@ -140,6 +140,19 @@ impl World {
             .push(now + GOODBYE, Order::Timer, Happening::Stop { host, epoch });
     }
 
+    /// A process has something new to say about itself: its record changes, and spreads.
+    pub fn change_record(&mut self, name: &str) {
+        let now = self.now;
+        let host = self.host(name);
+        let before = self.slots[host].said;
+        let process = self.slots[host]
+            .awake()
+            .unwrap_or_else(|| panic!("{name} does not run"));
+        process.federation.set_health(u8::from(!before), now);
+        self.slots[host].said = !before;
+        self.drive(host);
+    }
+
     /// Starts a second process with a node's key on another host, and returns what that is called here.
     pub fn start_clone(&mut self, name: &str) -> String {
         let original = self.host(name);

@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) process: Option<Process>,
     pub(crate) refusals: Refusals,
     pub(crate) traffic: Traffic,
+    /// What the process last said of itself, when tests make it say something new.
+    pub(crate) said: bool,
 }
 
 /// A running process.
@@ -77,6 +79,7 @@ impl Slot {
             self.traffic = self.traffic();
         }
         self.process = None;
+        self.said = false;
         self.refusals = Refusals::default();
     }
 

@@ -5,7 +5,7 @@
 //! connection to a process that is gone swallows everything until the idle timeout notices.
 
 use crate::{
-    net::{HANDSHAKE, STREAM, packets},
+    net::{FIRST_FLIGHT, HANDSHAKE, STREAM, packets},
     queue::Order,
     slot::{Endpoint, IDLE_TIMEOUT},
     traffic::Meter,
@@ -423,10 +423,11 @@ impl World {
 
     /// How long a new connection takes; `None` if there is nobody to talk to.
     fn set_up(&mut self, tier: Tier, client: usize, server: usize) -> Option<Duration> {
-        self.charge_handshake(tier, client);
+        self.charge_handshake(tier, client, FIRST_FLIGHT);
         let there = self.net.stream(tier, client, server, 0, self.now)?;
         self.slots[server].process.as_ref()?;
-        self.charge_handshake(tier, server);
+        self.charge_handshake(tier, client, HANDSHAKE - FIRST_FLIGHT);
+        self.charge_handshake(tier, server, HANDSHAKE);
         Some(
             there
                 + self.net.stream(tier, server, client, 0, self.now)?
@@ -434,8 +435,8 @@ impl World {
         )
     }
 
-    fn charge_handshake(&mut self, tier: Tier, host: usize) {
-        self.charge(tier, host, Meter::new(packets(HANDSHAKE), HANDSHAKE));
+    fn charge_handshake(&mut self, tier: Tier, host: usize, bytes: usize) {
+        self.charge(tier, host, Meter::new(packets(bytes), bytes));
     }
 
     fn charge_stream(&mut self, tier: Tier, host: usize, bytes: usize) {

@@ -46,11 +46,16 @@ impl Sub for Meter {
     }
 }
 
+/// What the frames of datagrams are called, in the order of their numbers, which begin with 1.
+const FRAMES: [&str; 5] = ["ping", "ack", "ping-req", "relayed", "news"];
+
 /// One node's sending, by kind. Survives the node's restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Sealed datagrams inside the datacenter, introductions included.
     pub lan: Meter,
+    /// Of these, pings, acks, questions to relays, their answers, and pushed news.
+    pub frames: [Meter; FRAMES.len()],
     /// Of these, the introductions alone: how many, and their bytes.
     pub introductions: Meter,
     /// Datagrams between elected servers.
@@ -76,9 +81,30 @@ impl Traffic {
         self.wan + self.wan_streams
     }
 
+    /// Everything that left the node, by kind.
+    pub fn kinds(&self) -> Vec<(&'static str, Meter)> {
+        let frames = FRAMES.into_iter().zip(self.frames);
+        let rest = [
+            ("LAN streams", self.lan_streams),
+            ("WAN datagrams", self.wan),
+            ("WAN streams", self.wan_streams),
+        ];
+        frames.chain(rest).collect()
+    }
+
+    /// Counts a datagram inside the datacenter. Its third byte says what it is (`proto::wire`).
+    pub(crate) fn lan_datagram(&mut self, payload: &[u8], sent: Meter) {
+        self.lan += sent;
+        let number = payload.get(2).map_or(0, |number| usize::from(*number));
+        if let Some(frame) = number.checked_sub(1).and_then(|n| self.frames.get_mut(n)) {
+            *frame += sent;
+        }
+    }
+
     pub(crate) fn add(self, rhs: Self) -> Self {
         Self {
             lan: self.lan + rhs.lan,
+            frames: std::array::from_fn(|n| self.frames[n] + rhs.frames[n]),
             introductions: self.introductions + rhs.introductions,
             wan: self.wan + rhs.wan,
             lan_streams: self.lan_streams + rhs.lan_streams,
@@ -93,6 +119,7 @@ impl Traffic {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             lan: self.lan - earlier.lan,
+            frames: std::array::from_fn(|n| self.frames[n] - earlier.frames[n]),
             introductions: self.introductions - earlier.introductions,
             wan: self.wan - earlier.wan,
             lan_streams: self.lan_streams - earlier.lan_streams,

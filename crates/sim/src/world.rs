@@ -5,6 +5,7 @@
 
 use crate::{
     history::History,
+    ledger::Ledger,
     net::{HEADERS, Links, Net, SEAL},
     plan::Planned,
     queue::{Order, Queue},
@@ -21,7 +22,7 @@ use pelago_proto::{
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -50,6 +51,9 @@ pub struct World {
     pub(crate) ids: BTreeMap<NodeId, usize>,
     pub(crate) streams: Streams,
     pub(crate) history: History,
+    pub(crate) ledger: Ledger,
+    /// Hosts that something was done to, as far as blame goes.
+    pub(crate) disturbed: BTreeSet<usize>,
     pub(crate) realm: Arc<Realm>,
     pub(crate) lifetime: Duration,
     pub(crate) dice: ChaCha8Rng,
@@ -135,6 +139,8 @@ impl World {
             ids: BTreeMap::new(),
             streams: Streams::default(),
             history: History::default(),
+            ledger: Ledger::default(),
+            disturbed: BTreeSet::new(),
             realm: Realm::new(secret, "sim.test", EPOCH),
             lifetime,
             dice,
@@ -175,6 +181,7 @@ impl World {
             process: None,
             refusals: Refusals::default(),
             traffic: Traffic::default(),
+            said: false,
         });
     }
 
@@ -286,7 +293,7 @@ impl World {
             .process(host)
             .and_then(|process| process.federation.poll_event())
         {
-            self.history.heard(self.now, host, event);
+            self.heard(host, event);
         }
         self.arm(host);
     }
@@ -297,7 +304,7 @@ impl World {
             .process(host)
             .and_then(|process| process.federation.poll_event())
         {
-            self.history.heard(self.now, host, event);
+            self.heard(host, event);
         }
         self.arm(host);
     }
@@ -314,17 +321,6 @@ impl World {
             return;
         };
         let due = process.federation.poll_timeout();
-        if due.at > now {
-            process.spins = 0;
-        } else {
-            process.spins += 1;
-            assert!(
-                process.spins < MAX_SPINS,
-                "{} makes no progress at {now:?}: {} is due again",
-                slot.name,
-                due.why
-            );
-        }
         let at = tick(due.at.max(now + Duration::from_micros(1)));
         if at < process.armed {
             process.armed = at;
@@ -348,6 +344,14 @@ impl World {
         }
         if process.federation.poll_timeout().at <= now {
             process.federation.handle_timeout(now);
+            let due = process.federation.poll_timeout();
+            process.spins = if due.at > now { 0 } else { process.spins + 1 };
+            assert!(
+                process.spins < MAX_SPINS,
+                "{} makes no progress at {now:?}: {} is due again",
+                slot.name,
+                due.why
+            );
             self.history.mix(now, host as u64, 1);
             self.drive(host);
         } else {
@@ -404,7 +408,7 @@ impl World {
                     "{} sends {size} bytes in one datagram",
                     slot.name
                 );
-                slot.traffic.lan += bytes;
+                slot.traffic.lan_datagram(&transmit.payload, bytes);
                 if introduced > 0 {
                     slot.traffic.introductions += Meter::new(1, introduced);
                 }

@@ -26,6 +26,8 @@ pub(crate) const HEADERS: usize = 28;
 pub(crate) const STREAM: usize = 60;
 /// What each side of a QUIC handshake with mutual TLS and a hybrid key exchange sends, bytes.
 pub(crate) const HANDSHAKE: usize = 3_500;
+/// What the side that dials sends of it before it heard anything: all that a host that is gone costs.
+pub(crate) const FIRST_FLIGHT: usize = 2_400;
 /// Stream payload that one packet carries, bytes.
 const PACKET: usize = 1_140;
 /// Packets that may be under way before the first acknowledgement.

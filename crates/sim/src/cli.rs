@@ -1,0 +1,109 @@
+//! The command line of `pelago-sim`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pelago_sim::{
+    Progress, report,
+    scenario::{Overrides, Scenario},
+};
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+/// Whole federations in virtual time: what happens to them, and how they take it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pelago-sim",
+    version,
+    after_help = "Examples:\n  \
+        pelago-sim run crates/sim/scenarios/region-cut.toml -o html > report.html\n\n\
+        Exit codes: 0 ok, 1 something expected did not come true, 2 usage or a bad file"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario file and report
+    Run(RunArgs),
+    /// The measurements that `goals` will replace: join, kill, leave, lost, pause, quiet
+    #[command(external_subcommand)]
+    Measure(Vec<String>),
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// The scenario, TOML; crates/sim/scenarios/README.md documents the format
+    file: PathBuf,
+    /// Another seed than the file's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// So many nodes in all, spread as the file spreads its own
+    #[arg(long)]
+    nodes: Option<usize>,
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+/// How to print a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For terminals
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// One self-contained page with plots
+    Html,
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => scenario(&args),
+        Command::Measure(arguments) => measure(&arguments),
+    };
+    done.unwrap_or_else(|problem| {
+        let _ = writeln!(std::io::stderr().lock(), "error: {problem}");
+        ExitCode::from(2)
+    })
+}
+
+fn scenario(args: &RunArgs) -> Result<ExitCode, String> {
+    let file = args.file.display().to_string();
+    let text = std::fs::read_to_string(&args.file).map_err(|error| format!("{file}: {error}"))?;
+    let scenario = Scenario::parse(&file, &text).map_err(|fault| fault.to_string())?;
+    let overrides = Overrides {
+        seed: args.seed,
+        nodes: args.nodes,
+    };
+    let report = scenario.play(overrides, &mut Progress::on_stderr("starting"));
+    print(&match args.output {
+        Format::Table => report::text(&report),
+        Format::Json => json(&report)?,
+        Format::Html => report::page(&report),
+    });
+    Ok(if report.is_as_expected() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+fn measure(arguments: &[String]) -> Result<ExitCode, String> {
+    let options = crate::measure::Options::parse(arguments)?;
+    crate::measure::run(&options, &mut std::io::stdout().lock());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, String> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| error.to_string())
+}
+
+/// Prints data. A reader that has gone away is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
