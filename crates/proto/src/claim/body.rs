@@ -216,6 +216,11 @@ impl Body {
         }
     }
 
+    /// Whether it is a node's word about its own life.
+    pub fn is_own_word(&self) -> bool {
+        matches!(self, Self::Record(_) | Self::Alive(_) | Self::Leave(_))
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let kind = self.kind() as u8;
         match self {

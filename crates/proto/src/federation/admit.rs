@@ -4,7 +4,7 @@
 use super::{Federation, Fresh, Tier};
 use crate::{
     catalog::{Known, MAX_DATACENTERS},
-    claim::{Body, Claim, Heard, Record, verify},
+    claim::{Body, Claim, Heard, Record, Verified, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
     pool::{Contact, Priority, Standing, observers::position},
@@ -115,7 +115,9 @@ impl Federation {
             return false;
         }
         let own = *datacenter == self.me.datacenter;
-        if own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival) {
+        let stays_out =
+            own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival);
+        if stays_out && !claim.body.is_own_word() {
             self.drop("own_datacenter_from_wan");
             return false;
         }
@@ -144,6 +146,11 @@ impl Federation {
             }
         };
         self.count("claims_verified");
+        if stays_out {
+            self.drop("own_datacenter_from_wan");
+            self.tell_of_itself(&verified, arrival.from);
+            return false;
+        }
         if !arrival.bulk && !self.may_speak(verified.signer, now) {
             self.drop("signer_budget");
             return false;
@@ -153,9 +160,19 @@ impl Federation {
         let Some(known) = self.catalog.get_mut(datacenter) else {
             return false;
         };
+        let held = known.roster.get(&subject).map(|entry| Item {
+            claim: Arc::clone(entry.record_claim.bytes()),
+            leaf: Some(Arc::clone(&entry.certified.leaf)),
+        });
         let outcome = known.roster.merge_aged(&verified, now, arrival.age, unix);
         match outcome {
-            Outcome::Conflict { .. } => self.saw_clone(datacenter, subject, now),
+            Outcome::Conflict { .. } => {
+                self.saw_clone(datacenter, subject, now);
+                if let (Some(held), Some(from), Tier::Wan) = (held, arrival.from, arrival.tier) {
+                    // Its datacenter knows one of the two only, so nobody there can put it right.
+                    self.wan.push_to(from, &[held]);
+                }
+            }
             Outcome::New => {}
             Outcome::Stale => return false,
             Outcome::Unknown => {
@@ -362,6 +379,27 @@ impl Federation {
             (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,
             _ => false,
         }
+    }
+
+    /// Abroad a member of ours is known by words of its own that nobody here holds: out of an earlier life that all of us
+    /// forgot, or another process with its key. Only the member can put that right, so it is told; we believe our own eyes.
+    fn tell_of_itself(&mut self, claim: &Verified<Claim>, from: Option<NodeId>) {
+        let subject = claim.subject();
+        let lost = |peer: &crate::pool::Peer| {
+            matches!(
+                peer.contact.standing,
+                Standing::Dead | Standing::Unreachable
+            )
+        };
+        if Some(subject) == from || self.lan.peer(&subject).is_none_or(lost) {
+            return;
+        }
+        self.count("told_of_itself");
+        let item = Item {
+            claim: Arc::clone(claim.bytes()),
+            leaf: None,
+        };
+        self.lan.push_to(subject, &[item]);
     }
 
     /// A signer is unknown here: whoever sent the claim can tell who it is.

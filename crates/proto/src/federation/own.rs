@@ -82,6 +82,9 @@ impl Federation {
 
     /// Signs a new record at a higher incarnation and spreads it.
     pub(super) fn republish(&mut self, now: Time) {
+        if self.left {
+            return;
+        }
         self.record_is_stale = false;
         self.incarnation.seq += 1;
         self.sign_record(now);
@@ -248,6 +251,12 @@ impl Federation {
             }
             Body::Record(_) | Body::Alive(_) | Body::Leave(_) => {
                 let same = theirs == self.incarnation;
+                // Our refutations leave our record as it is: a foreign one above it is in force at others, however far we
+                // have refuted since.
+                let past = match &claim.body {
+                    Body::Record(_) => theirs < self.record.incarnation,
+                    _ => theirs < self.incarnation,
+                };
                 let foreign = match &claim.body {
                     Body::Record(record) => record.lan_key != self.record.lan_key,
                     // We sign no goodbye and stay, and at our own incarnation we know what we signed: anything else is our past,
@@ -256,11 +265,7 @@ impl Federation {
                     Body::Alive(_) => !same,
                     Body::Accusation(_) | Body::Head(_) | Body::Removal(_) => false,
                 };
-                if theirs < self.incarnation
-                    || !foreign
-                    || self.left
-                    || !self.believes(claim, from, now)
-                {
+                if past || !foreign || self.left || !self.believes(claim, from, now) {
                     return;
                 }
                 if self.blank {

@@ -423,6 +423,10 @@ const TALLIES: &[(&str, &str)] = &[
     ("seats_resigned", "seats this node gave up"),
     ("seats_taken", "seats this node took"),
     ("told_abroad", "news told to another datacenter"),
+    (
+        "told_of_itself",
+        "members told what other datacenters hold them to have said",
+    ),
 ];
 
 fn millis(duration: Duration) -> u64 {

@@ -336,10 +336,17 @@ impl Federation {
             .filter(|dc| **dc != asker)
             .cloned()
             .collect();
+        // What is held about the asker itself, if it is not what it says: a process with its key may have taken its place, and
+        // then nobody here reaches it any more.
+        let shown = mine.iter().flat_map(|bundle| &bundle.claims);
+        let you = self.bundle(&asker, &from.certified.id, now).filter(|you| {
+            let record = you.claims.first();
+            tier == Tier::Wan && !shown.clone().any(|claim| Some(claim) == record)
+        });
         let mut size = 0;
-        let bundles = datacenters
-            .iter()
-            .flat_map(|dc| self.seat_bundles(dc, now))
+        let bundles = you
+            .into_iter()
+            .chain(datacenters.iter().flat_map(|dc| self.seat_bundles(dc, now)))
             .take_while(|bundle| {
                 size += weight(bundle);
                 size < SEATS
@@ -390,6 +397,7 @@ impl Federation {
         from: NodeId,
         now: Time,
     ) {
+        let mut learnt = false;
         for authority in authorities.iter().take(64) {
             match self
                 .trust
@@ -398,10 +406,15 @@ impl Federation {
                 Ok(news) => {
                     if news {
                         self.count("authorities_learnt");
+                        learnt = true;
                     }
                 }
                 Err(refusal) => self.drop(refusal.0),
             }
+        }
+        if learnt {
+            // A newer list may revoke whom we know.
+            self.expel(now);
         }
         let arrival = Arrival {
             from: Some(from),
