@@ -1,5 +1,6 @@
 //! The command line of `pelago-sim`.
 
+use crate::search;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pelago_sim::{
     Progress, report,
@@ -25,6 +26,10 @@ struct Cli {
 enum Command {
     /// Run a scenario file and report
     Run(RunArgs),
+    /// Play random fault schedules while checkers look on; what fails is made small and saved
+    Hunt(search::HuntArgs),
+    /// Play saved schedules again
+    Replay(search::ReplayArgs),
     /// The measurements that `goals` will replace: join, kill, leave, lost, pause, quiet
     #[command(external_subcommand)]
     Measure(Vec<String>),
@@ -61,6 +66,8 @@ enum Format {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => scenario(&args),
+        Command::Hunt(args) => search::hunt(&args),
+        Command::Replay(args) => search::replay(&args),
         Command::Measure(arguments) => measure(&arguments),
     };
     done.unwrap_or_else(|problem| {
@@ -103,7 +110,7 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, String> {
 }
 
 /// Prints data. A reader that has gone away is no error.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

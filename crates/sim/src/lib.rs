@@ -26,6 +26,7 @@
 //! | [`scenario`], [`report`] | runs that files describe, and what came of them |
 
 mod history;
+pub mod hunt;
 mod ledger;
 mod look;
 mod net;
@@ -37,6 +38,7 @@ pub mod scenario;
 mod script;
 mod slot;
 mod streams;
+mod tap;
 mod traffic;
 pub mod trust;
 mod world;

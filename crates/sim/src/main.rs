@@ -2,6 +2,7 @@
 
 mod cli;
 mod measure;
+mod search;
 
 use std::process::ExitCode;
 

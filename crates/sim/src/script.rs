@@ -11,7 +11,7 @@ use pelago_proto::{
     federation::{Memory, Tier},
     identity::Role,
     time::Time,
-    trust::Trust,
+    trust::{Authority, Trust},
 };
 use rand::RngExt;
 use std::{collections::BTreeSet, time::Duration};
@@ -191,22 +191,12 @@ impl World {
     /// Its authority revokes a node's certificate; one node, `teller`, gets the new list.
     pub fn revoke(&mut self, name: &str, teller: &str, number: u64) {
         let now = self.now;
-        let (host, teller) = (self.host(name), self.host(teller));
-        let slot = &self.slots[host];
+        let teller = self.host(teller);
+        let list = self.revocation(name, number);
         let judge = self.slots[teller]
             .process
             .as_ref()
             .expect("the teller runs");
-        let certified = judge
-            .trust
-            .certify(&slot.identity.leaf)
-            .expect("not revoked yet");
-        let serial: [u8; 16] = (*certified.serial)
-            .try_into()
-            .expect("serials have 16 bytes");
-        let list = self
-            .realm
-            .authority(&slot.who.datacenter, &BTreeSet::from([serial]), number);
         judge
             .trust
             .admit_authority(&list.certificate, &list.crl)
@@ -215,6 +205,18 @@ impl World {
             process.federation.handle_trust_changed(now);
         }
         self.drive(teller);
+    }
+
+    /// A list that revokes a node's certificate.
+    pub(crate) fn revocation(&self, name: &str, number: u64) -> Authority {
+        let host = self.host(name);
+        let certified = self.certified(host).expect("the world's own certificates");
+        let serial = (*certified.serial)
+            .try_into()
+            .expect("serials have 16 bytes");
+        let revoked = BTreeSet::from([serial]);
+        self.realm
+            .authority(&self.slots[host].who.datacenter, &revoked, number)
     }
 
     fn add_beside(&mut self, other: usize, name: &str) -> usize {

@@ -46,6 +46,8 @@ pub(crate) struct Slot {
     pub(crate) epoch: u32,
     pub(crate) process: Option<Process>,
     pub(crate) refusals: Refusals,
+    /// Whether it keeps to itself what it should pass on.
+    pub(crate) withholds: bool,
     pub(crate) traffic: Traffic,
     /// What the process last said of itself, when tests make it say something new.
     pub(crate) said: bool,

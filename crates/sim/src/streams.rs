@@ -8,6 +8,7 @@ use crate::{
     net::{FIRST_FLIGHT, HANDSHAKE, STREAM, packets},
     queue::Order,
     slot::{Endpoint, IDLE_TIMEOUT},
+    tap::Sent,
     traffic::Meter,
     world::{Happening, World},
 };
@@ -73,6 +74,9 @@ impl Streams {
 impl World {
     /// A process asks something.
     pub(crate) fn ask(&mut self, client: usize, request: Request) {
+        self.tell_tap(client, || {
+            Sent::Question(request.tier, request.body.clone())
+        });
         let slot = &self.slots[client];
         assert!(
             request.body.len() <= MAX_MESSAGE,
@@ -207,6 +211,7 @@ impl World {
                     .federation
                     .handle_request(tier, &asker, &call.body, now);
                 self.history.mix(now, server as u64, answer.len() as u64);
+                self.tell_tap(server, || Sent::Answer(tier, answer.clone()));
                 self.drive(server);
                 assert!(
                     answer.len() <= MAX_MESSAGE,
@@ -214,7 +219,7 @@ impl World {
                     self.slots[server].name,
                     answer.len()
                 );
-                if answer.is_empty() {
+                if answer.is_empty() || self.slots[server].withholds {
                     Err(RequestError::NoAnswer("stream reset".to_owned()))
                 } else {
                     Ok((answerer, answer))

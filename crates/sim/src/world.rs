@@ -5,12 +5,14 @@
 
 use crate::{
     history::History,
+    hunt::withheld,
     ledger::Ledger,
     net::{HEADERS, Links, Net, SEAL},
     plan::Planned,
     queue::{Order, Queue},
     slot::{Endpoint, Process, Refusals, Slot, tick},
     streams::{Reply, Streams},
+    tap::{Sent, Tap},
     traffic::{Meter, Traffic},
     trust::{Realm, SimTrust},
 };
@@ -18,7 +20,7 @@ use pelago_proto::{
     federation::{Federation, Path, ProbeId, Tier, Transmit},
     identity::NodeId,
     time::Time,
-    trust::{Authority, Trust},
+    trust::{Authority, Certified, Trust},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng};
 use std::{
@@ -59,6 +61,7 @@ pub struct World {
     pub(crate) dice: ChaCha8Rng,
     /// Packets that came to nothing, by reason.
     pub(crate) drops: BTreeMap<&'static str, u64>,
+    pub(crate) tap: Option<Tap>,
 }
 
 /// Something that will happen to a process. The ones with a call or a datagram wait in its inbox while it is paused.
@@ -145,6 +148,7 @@ impl World {
             lifetime,
             dice,
             drops: BTreeMap::new(),
+            tap: None,
         }
     }
 
@@ -180,9 +184,15 @@ impl World {
             epoch: 0,
             process: None,
             refusals: Refusals::default(),
+            withholds: false,
             traffic: Traffic::default(),
             said: false,
         });
+    }
+
+    /// What a node's certificate says, whether or not anybody still trusts it.
+    pub(crate) fn certified(&self, host: usize) -> Option<Arc<Certified>> {
+        self.realm.read_leaf(&self.slots[host].identity.leaf).ok()
     }
 
     pub(crate) fn certificate_end(&self) -> u64 {
@@ -226,13 +236,20 @@ impl World {
 
     /// Lets everything happen that happens up to and including `end`.
     pub(crate) fn run_to(&mut self, end: Time) {
-        while self.queue.next_at().is_some_and(|at| at <= end) {
-            if let Some((at, happening)) = self.queue.pop() {
-                self.set_now(at);
-                self.happen(happening);
-            }
-        }
+        while self.step(end) {}
         self.set_now(end);
+    }
+
+    /// Lets the next thing happen, if it happens by `end`.
+    pub(crate) fn step(&mut self, end: Time) -> bool {
+        if self.queue.next_at().is_none_or(|at| at > end) {
+            return false;
+        }
+        if let Some((at, happening)) = self.queue.pop() {
+            self.set_now(at);
+            self.happen(happening);
+        }
+        true
     }
 
     fn set_now(&mut self, now: Time) {
@@ -268,6 +285,7 @@ impl World {
 
     /// Takes everything a process has to say, and sets its timer: the driver's half of the contract.
     pub(crate) fn drive(&mut self, host: usize) {
+        self.touch(host);
         if self.process(host).is_some_and(|process| process.starved) {
             return self.drive_starved(host);
         }
@@ -387,6 +405,16 @@ impl World {
     }
 
     fn send(&mut self, host: usize, transmit: Transmit) {
+        if !self.slots[host].withholds {
+            self.send_as_is(host, transmit);
+        } else if let Some(transmit) = withheld(transmit) {
+            self.send_as_is(host, transmit);
+        }
+    }
+
+    /// A datagram leaves a host, whatever its process would have sent.
+    pub(crate) fn send_as_is(&mut self, host: usize, transmit: Transmit) {
+        self.tell_tap(host, || Sent::Datagram(transmit.clone()));
         let introduced = transmit
             .introduction
             .as_ref()

@@ -1,0 +1,435 @@
+//! Playing a schedule: the world forms, things go wrong, everything heals, and checkers look on all the while.
+
+use super::{
+    liar::Liars,
+    liveness,
+    safety::{Safety, Verdict, Violation},
+    schedule::{Event, Fault, Schedule, tier},
+};
+use crate::{net::Links, script::millis, slot::Slot, world::World};
+use pelago_proto::{
+    federation::Memory,
+    time::Time,
+    trust::{Authority, Trust},
+};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+/// How long a world may take to settle after everything has healed. What takes longest: a key seen twice is answered with
+/// one incarnation a minute, and comparing that changes nothing backs off up to a minute.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a settled world must stay as it is.
+const STAYS: Duration = Duration::from_secs(3);
+/// How often it is looked at while it settles.
+const GLANCE: Duration = millis(250);
+
+/// What came of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What must not be and was, if anything.
+    pub violation: Option<Violation>,
+    /// Hash over everything that happened.
+    pub hash: u64,
+    /// Virtual time from healing until all agreed.
+    pub settled: Option<Duration>,
+    /// Who saw what at the end, if something was wrong.
+    pub report: String,
+}
+
+/// Plays a schedule to its end, or to the first thing that must not be. A panic anywhere is one.
+pub fn play(schedule: &Schedule) -> Outcome {
+    let played = catch_unwind(AssertUnwindSafe(|| Player::new(schedule).play()));
+    played.unwrap_or_else(|panic| {
+        let what = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Outcome {
+            violation: Some(Violation {
+                invariant: "nothing panics",
+                at: Duration::ZERO,
+                detail: what.unwrap_or_default(),
+            }),
+            hash: 0,
+            settled: None,
+            report: String::new(),
+        }
+    })
+}
+
+struct Player<'a> {
+    schedule: &'a Schedule,
+    world: World,
+    safety: Safety,
+    liars: Liars,
+    /// What ends when.
+    ends: BTreeMap<(Time, usize), End>,
+    /// A revocation list that was issued, and reaches everybody by the end.
+    list: Option<Authority>,
+}
+
+enum End {
+    Cut(u64, bool),
+    Loss(usize),
+    Clone(String),
+}
+
+impl<'a> Player<'a> {
+    fn new(schedule: &'a Schedule) -> Self {
+        let mut world = schedule.plan().build();
+        world.listen();
+        let mut safety = Safety::new(&world);
+        let liars = Liars::new(&mut world, &schedule.liars, schedule.seed);
+        safety.truth.liars = liars.hosts();
+        let ids = liars.hosts().into_iter().map(|host| world.slots[host].id);
+        // Their own words contradict each other: nobody lets such a key sit for a while.
+        safety.truth.cloned.extend(ids);
+        Self {
+            schedule,
+            world,
+            safety,
+            liars,
+            ends: BTreeMap::new(),
+            list: None,
+        }
+    }
+
+    fn play(mut self) -> Outcome {
+        let result = self.run();
+        let (violation, settled) = match result {
+            Ok(settled) => (None, Some(settled)),
+            Err(violation) => (Some(violation), None),
+        };
+        let report = if violation.is_some() {
+            self.world.report()
+        } else {
+            String::new()
+        };
+        Outcome {
+            violation,
+            hash: self.world.log_hash(),
+            settled,
+            report,
+        }
+    }
+
+    fn run(&mut self) -> Result<Duration, Violation> {
+        self.world.start_all();
+        self.pass(Schedule::forming())?;
+        self.world.net.links = self.schedule.weather.links();
+        let begin = self.world.now;
+        let end = begin + self.schedule.length();
+        if self.schedule.weather.is_rough() {
+            self.safety.truth.rough_until(end);
+        }
+        for event in &self.schedule.events {
+            let at = begin + Duration::from_millis(event.at_ms);
+            if at <= end {
+                self.pass_until(at)?;
+                self.suffer(event, end)?;
+            }
+        }
+        self.pass_until(end)?;
+        self.heal()?;
+        self.settle()
+    }
+
+    fn check(&mut self) -> Verdict {
+        let tap = self.world.drain_tap();
+        self.liars.overhear(&self.world, &tap);
+        self.safety.after_step(&mut self.world, tap)
+    }
+
+    /// Time passes, step by step, with everything that ends in it.
+    fn pass_until(&mut self, until: Time) -> Verdict {
+        while self.world.now < until {
+            let next = self.ends.keys().next().map_or(Time::NEVER, |(at, _)| *at);
+            let stop = until.min(next).min(self.liars.next());
+            while self.world.step(stop) {
+                self.check()?;
+            }
+            self.world.run_to(stop);
+            if self.liars.next() <= stop {
+                self.liars.act(&mut self.world);
+                self.check()?;
+            }
+            while let Some(first) = self.ends.first_entry() {
+                if first.key().0 > stop {
+                    break;
+                }
+                let end = first.remove();
+                self.end(end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, time: Duration) -> Verdict {
+        self.pass_until(self.world.now + time)
+    }
+
+    fn later(&mut self, at: Time, end: End) {
+        let number = self.ends.len();
+        let key = (0..)
+            .map(|n| (at, number + n))
+            .find(|key| !self.ends.contains_key(key));
+        self.ends.extend(key.zip(Some(end)));
+    }
+
+    fn end(&mut self, end: End) -> Verdict {
+        match end {
+            End::Cut(cut, lan) => {
+                if lan {
+                    self.safety.truth.healed(&self.world, cut);
+                }
+                self.world.heal_one(cut);
+            }
+            End::Loss(host) => self.world.net.set_loss(host, 0.0, 0.0),
+            End::Clone(name) => self.world.kill(&name),
+        }
+        self.check()
+    }
+
+    /// Something goes wrong, unless it cannot; nothing lasts beyond `end`.
+    fn suffer(&mut self, event: &Event, end: Time) -> Verdict {
+        let now = self.world.now;
+        let mut fault = event.fault.clone();
+        let left = u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX);
+        let for_ms = fault
+            .lasting()
+            .map_or(0, |for_ms| (*for_ms).min(left).max(1));
+        let until = now + Duration::from_millis(for_ms);
+        let known = fault
+            .names()
+            .iter()
+            .all(|name| self.world.names.contains_key(*name));
+        if !known || for_ms > left {
+            return Ok(());
+        }
+        for end in self.apply(fault, until) {
+            self.later(until, end);
+        }
+        self.check()
+    }
+
+    /// Does it, and says what is to be undone then.
+    fn apply(&mut self, fault: Fault, until: Time) -> Vec<End> {
+        let mut ends = Vec::new();
+        let (world, truth) = (&mut self.world, &mut self.safety.truth);
+        let now = world.now;
+        let lasting = until.since(now);
+        let host = |world: &World, name: &str| world.host(name);
+        let runs = |slot: &Slot| slot.process.is_some();
+        match fault {
+            Fault::Kill { node } => {
+                let host = host(world, &node);
+                truth.disturb(host, now);
+                world.kill(&node);
+            }
+            Fault::Lose { node } => {
+                let host = host(world, &node);
+                truth.disturb(host, now);
+                world.lose_host(&node);
+            }
+            Fault::Start { node, blank } => {
+                let host = host(world, &node);
+                let slot = &mut world.slots[host];
+                if !runs(slot) && !truth.revoked.contains(&slot.id) {
+                    truth.disturb(host, now);
+                    if blank {
+                        slot.memory = Memory::default();
+                    }
+                    world.start(&node);
+                    truth.off_clock.remove(&host);
+                }
+            }
+            Fault::Leave { node } => {
+                let host = host(world, &node);
+                let epoch = world.slots[host].epoch;
+                if world.slots[host].awake().is_some() && !truth.left.contains_key(&(host, epoch)) {
+                    truth.disturb(host, now);
+                    world.leave(&node);
+                    let last = world.incarnation(&node);
+                    truth.left.insert((host, epoch), last);
+                }
+            }
+            Fault::Pause { node, .. } => {
+                let host = host(world, &node);
+                if world.slots[host].awake().is_some() {
+                    let tolerance = world.slots[host].settings.pause_tolerance;
+                    truth.pause(host, now, until, tolerance);
+                    world.pause_for(&node, lasting);
+                }
+            }
+            Fault::Starve { node, .. } => {
+                let host = host(world, &node);
+                if world.slots[host].awake().is_some() {
+                    let tolerance = world.slots[host].settings.pause_tolerance;
+                    truth.pause(host, now, until, tolerance);
+                    world.starve_for(&node, lasting);
+                }
+            }
+            Fault::Clog { node, .. } => {
+                truth.disturb(host(world, &node), until);
+                world.clog_for(&node, lasting);
+            }
+            Fault::Loss {
+                node,
+                sent,
+                received,
+                ..
+            } => {
+                let host = host(world, &node);
+                truth.disturb(host, until);
+                world.make_lossy_one_way(&node, sent, received);
+                ends.push(End::Loss(host));
+            }
+            Fault::Cut {
+                wan,
+                both_ways,
+                from,
+                to,
+                ..
+            } => {
+                let hosts = |names: &[String]| names.iter().map(|name| world.host(name)).collect();
+                let (sources, targets): (Vec<usize>, Vec<usize>) = (hosts(&from), hosts(&to));
+                let mut cuts = vec![world.cut_one_way(tier(wan), &from, &to)];
+                if both_ways {
+                    cuts.push(world.cut_one_way(tier(wan), &to, &from));
+                }
+                for cut in cuts {
+                    if !wan {
+                        truth.cut(cut, sources.clone(), targets.clone());
+                    }
+                    ends.push(End::Cut(cut, !wan));
+                }
+            }
+            Fault::Clock { node, off_by_s } => {
+                let host = host(world, &node);
+                if let Some(process) = &world.slots[host].process {
+                    process.trust.set_clock_off_by(off_by_s);
+                    truth.off_clock.insert(host);
+                }
+            }
+            Fault::Renew { node } => {
+                let host = host(world, &node);
+                // Whose clock is wrong, or who was revoked, takes no new certificate.
+                let slot = &world.slots[host];
+                if slot.process.is_some()
+                    && !truth.off_clock.contains(&host)
+                    && !truth.revoked.contains(&slot.id)
+                {
+                    world.renew_certificate(&node);
+                }
+            }
+            Fault::Revoke { node, teller } => {
+                let (host, told) = (host(world, &node), host(world, &teller));
+                let apart = world.slots[host].who.datacenter != world.slots[told].who.datacenter;
+                let id = world.slots[host].id;
+                let sane = world.slots[told].process.is_some() && !truth.off_clock.contains(&told);
+                if sane && !apart && truth.revoked.is_empty() {
+                    truth.revoked.insert(id);
+                    world.kill(&node);
+                    self.list = Some(world.revocation(&node, 2));
+                    self.tell_list(told);
+                    return ends;
+                }
+            }
+            Fault::Clone { node, .. } => {
+                let host = host(world, &node);
+                let slot = &world.slots[host];
+                if slot.process.is_some() && truth.cloned.insert(slot.id) {
+                    let name = world.start_clone(&node);
+                    ends.push(End::Clone(name));
+                }
+            }
+        }
+        ends
+    }
+
+    /// A node finds the new revocation list on its disk.
+    fn tell_list(&mut self, host: usize) {
+        let now = self.world.now;
+        let slot = &mut self.world.slots[host];
+        let (Some(list), Some(process)) = (&self.list, slot.process.as_mut()) else {
+            return;
+        };
+        // Refused by those who have it from a fellow already.
+        if process.trust.admit_authority(&list.certificate, &list.crl) == Ok(true) {
+            process.federation.handle_trust_changed(now);
+            self.world.drive(host);
+        }
+    }
+
+    /// Everything that went wrong is over; those whom others join at run.
+    fn heal(&mut self) -> Verdict {
+        self.world.net.links = Links::default();
+        self.safety.truth.all_healed(&self.world);
+        self.world.heal();
+        for (_, end) in std::mem::take(&mut self.ends) {
+            self.end(end)?;
+        }
+        self.liars.stop(&mut self.world);
+        for host in 0..self.world.slots.len() {
+            self.world.net.set_loss(host, 0.0, 0.0);
+            if let Some(process) = &self.world.slots[host].process {
+                process.trust.set_clock_off_by(0);
+            }
+        }
+        for name in self.schedule.seeds() {
+            let host = self.world.host(&name);
+            let slot = &self.world.slots[host];
+            let may = !self.safety.truth.revoked.contains(&slot.id);
+            if slot.process.is_none() && may {
+                self.safety.truth.disturb(host, self.world.now);
+                if self.safety.truth.liars.contains(&host) {
+                    self.world.slots[host].memory = Memory::default();
+                }
+                self.world.start(&name);
+                self.safety.truth.off_clock.remove(&host);
+            }
+        }
+        for host in 0..self.world.slots.len() {
+            self.tell_list(host);
+        }
+        self.check()
+    }
+
+    /// Waits until all agree on what is, and looks whether it stays so.
+    fn settle(&mut self) -> Result<Duration, Violation> {
+        let healed = self.world.now;
+        loop {
+            self.pass(GLANCE)?;
+            let met = liveness::settled(&mut self.world, &self.safety.truth);
+            let waited = self.world.now.since(healed);
+            match met {
+                Ok(()) => break,
+                Err((invariant, detail)) if waited >= PATIENCE => {
+                    return Err(self.unmet(invariant, detail));
+                }
+                Err(_) => {}
+            }
+        }
+        let took = self.world.now.since(healed);
+        let agreed = self.world.now;
+        self.pass(STAYS)?;
+        if let Some(detail) = liveness::doubt(&self.world, agreed) {
+            return Err(self.unmet("I-15 what has settled stays", detail));
+        }
+        match liveness::settled(&mut self.world, &self.safety.truth) {
+            Ok(()) => Ok(took),
+            Err((invariant, detail)) => Err(self.unmet(invariant, format!("again: {detail}"))),
+        }
+    }
+
+    fn unmet(&self, invariant: &'static str, detail: String) -> Violation {
+        Violation {
+            invariant,
+            at: self.world.now.since(Time::START),
+            detail,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What really is, as no node can know it: who runs, who was left in peace, how far each node's own words went. Checkers
+//! compare views with it.
+
+use crate::world::World;
+use pelago_proto::{
+    identity::{Incarnation, Label, NodeId},
+    time::Time,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// A node counts as left in peace when nothing happened to it for this long: whoever accused it because of what happened
+/// before has been answered by now, and whoever was cut off and accused it alone has met the others again.
+const PEACE: Duration = Duration::from_secs(20);
+/// Two pauses within the tolerance count as two only if so much lies between them.
+const BREATH: Duration = Duration::from_secs(4);
+
+/// What really is.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// The highest incarnation that any process with this key reached.
+    highest: BTreeMap<NodeId, Incarnation>,
+    /// Until when each host was last disturbed.
+    disturbed: BTreeMap<usize, Time>,
+    /// When a tolerable pause last ended.
+    paused: BTreeMap<usize, Time>,
+    /// Standing cuts inside datacenters: who cannot send to whom.
+    cuts: BTreeMap<u64, (Vec<usize>, Vec<usize>)>,
+    /// Who means harm.
+    pub(crate) liars: BTreeSet<usize>,
+    /// Whose certificate was revoked.
+    pub(crate) revoked: BTreeSet<NodeId>,
+    /// Whose key was used twice.
+    pub(crate) cloned: BTreeSet<NodeId>,
+    /// Whose clock is off.
+    pub(crate) off_clock: BTreeSet<usize>,
+    /// Boots in which a process said goodbye, with its last incarnation.
+    pub(crate) left: BTreeMap<(usize, u32), Incarnation>,
+    /// The network itself is too bad for promises until then.
+    rough_until: Time,
+}
+
+impl Truth {
+    /// Nothing is promised about anybody until then.
+    pub(crate) fn rough_until(&mut self, until: Time) {
+        self.rough_until = self.rough_until.max(until);
+    }
+
+    /// Something happens to a host until then.
+    pub(crate) fn disturb(&mut self, host: usize, until: Time) {
+        let at = self.disturbed.entry(host).or_default();
+        *at = until.max(*at);
+    }
+
+    /// A pause of a length that must not cost a life, unless it comes right after another.
+    pub(crate) fn pause(&mut self, host: usize, from: Time, until: Time, tolerance: Duration) {
+        let before = self.paused.insert(host, until);
+        let breathed = before.is_none_or(|before| from.since(before) >= BREATH);
+        if until.since(from) > tolerance || !breathed {
+            self.disturb(host, until);
+        }
+    }
+
+    /// A cut inside datacenters begins.
+    pub(crate) fn cut(&mut self, cut: u64, from: Vec<usize>, to: Vec<usize>) {
+        self.cuts.insert(cut, (from, to));
+    }
+
+    /// A cut ends.
+    pub(crate) fn healed(&mut self, world: &World, cut: u64) {
+        for host in self.cut_off(world) {
+            self.disturb(host, world.now);
+        }
+        self.cuts.remove(&cut);
+    }
+
+    /// All cuts end.
+    pub(crate) fn all_healed(&mut self, world: &World) {
+        for host in self.cut_off(world) {
+            self.disturb(host, world.now);
+        }
+        self.cuts.clear();
+    }
+
+    /// Hosts that as many others cannot talk to as a verdict takes accusers.
+    fn cut_off(&self, world: &World) -> BTreeSet<usize> {
+        let mut apart: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let datacenter = |host: usize| &world.slots[host].who.datacenter;
+        for (from, to) in self.cuts.values() {
+            for (a, b) in from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))) {
+                if a != b && datacenter(a) == datacenter(b) {
+                    apart.entry(a).or_default().insert(b);
+                    apart.entry(b).or_default().insert(a);
+                }
+            }
+        }
+        // What a verdict takes is never less than two in a datacenter of three and more. A second process with somebody's key
+        // makes one of them whoever it is.
+        let seen_twice = |label: &Label| {
+            let mut fellows = world
+                .slots
+                .iter()
+                .filter(|slot| slot.who.datacenter == *label);
+            fellows.any(|slot| self.cloned.contains(&slot.id))
+        };
+        apart
+            .into_iter()
+            .filter(|(host, others)| {
+                let label = datacenter(*host);
+                others.len() >= 2 || world.members(label.as_str()).len() <= 2 || seen_twice(label)
+            })
+            .map(|(host, _)| host)
+            .collect()
+    }
+
+    /// Whether nothing happened to a host for a while: nobody may be led to hold it dead.
+    pub(crate) fn in_peace(&self, world: &World, host: usize) -> bool {
+        let since = self.disturbed.get(&host).copied().unwrap_or_default();
+        world.now >= since + PEACE
+            && world.now >= self.rough_until + PEACE
+            && world.slots[host].process.is_some()
+            && !self.cut_off(world).contains(&host)
+    }
+
+    /// A process with this key reached an incarnation.
+    pub(crate) fn reached(&mut self, id: NodeId, incarnation: Incarnation) {
+        let highest = self.highest.entry(id).or_default();
+        *highest = incarnation.max(*highest);
+    }
+
+    /// The highest incarnation that a node itself ever had.
+    pub(crate) fn highest(&self, id: &NodeId) -> Incarnation {
+        self.highest.get(id).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,107 @@
+//! Statuses against the evidence for them, by the rules as they are written in `docs/protocol.md`, computed anew.
+
+use super::safety::{Verdict, broken};
+use crate::world::World;
+use pelago_proto::{
+    identity::Label,
+    view::{AccusationView, Datacenter, Evidence, Member, Status},
+};
+use std::collections::BTreeSet;
+
+/// Whether what a process shows of a member follows from the accusations that it holds.
+pub(crate) fn check(
+    world: &World,
+    host: usize,
+    datacenter: &Datacenter,
+    member: &Member,
+) -> Verdict {
+    let process = world.slots[host].process.as_ref();
+    let Some(evidence) =
+        process.and_then(|process| process.federation.evidence(member.id, world.now))
+    else {
+        return Ok(());
+    };
+    let viewer = &world.slots[host].name;
+    let known: BTreeSet<_> = datacenter.members.iter().map(|one| one.id).collect();
+    let is_strange = |one: &&AccusationView| one.accuser == member.id;
+    if let Some(strange) = evidence.accusations.iter().find(is_strange) {
+        let detail = format!("{viewer} counts {strange:?} against {}", member.name);
+        return broken(world, "I-05 accusers are others", detail);
+    }
+    // Accusers out of other datacenters say nothing; those whose certificate was revoked since still count.
+    let foreign = evidence.accusations.iter().find(|one| {
+        !known.contains(&one.accuser)
+            && world
+                .ids
+                .get(&one.accuser)
+                .is_none_or(|host| world.slots[*host].who.datacenter != datacenter.name)
+    });
+    if let Some(foreign) = foreign {
+        let detail = format!("{viewer} counts {foreign:?} against {}", member.name);
+        return broken(world, "I-05 accusers are members", detail);
+    }
+    let convicted = is_convicted(datacenter, member, &evidence);
+    let shown = member.status;
+    let fits = match shown {
+        Status::Dead => convicted,
+        Status::Alive | Status::Suspect | Status::Unreachable => !convicted,
+        Status::Left | Status::Removed => true,
+    };
+    if !fits {
+        let detail = format!(
+            "{viewer} shows {} {shown}: {}",
+            member.name, evidence.summary
+        );
+        return broken(world, "I-05 dead by a verdict and only by it", detail);
+    }
+    let beyond = |one: &AccusationView| {
+        one.basis == "port-closed" || one.silent_ms * 10 >= member.pause_tolerance_ms * 11
+    };
+    let any_beyond = evidence.accusations.iter().any(beyond);
+    if shown == Status::Unreachable && !any_beyond {
+        let detail = format!("{viewer} shows {}: {}", member.name, evidence.summary);
+        return broken(world, "I-05 unreachable beyond the floor only", detail);
+    }
+    if shown == Status::Suspect && evidence.accusations.is_empty() {
+        let detail = format!("{viewer} shows {}: {}", member.name, evidence.summary);
+        return broken(world, "I-05 suspect only if accused", detail);
+    }
+    Ok(())
+}
+
+fn is_convicted(datacenter: &Datacenter, member: &Member, evidence: &Evidence) -> bool {
+    let present = datacenter
+        .members
+        .iter()
+        .filter(|one| !matches!(one.status, Status::Left | Status::Removed));
+    let needed = match present.count() {
+        0..=2 => 1,
+        3..=8 => 2,
+        _ => 3,
+    };
+    let rack = |one: &Member| (one.zone.clone(), one.rack.clone());
+    let living: BTreeSet<(Label, Label)> = datacenter
+        .members
+        .iter()
+        .filter(|one| {
+            one.id != member.id
+                && matches!(
+                    one.status,
+                    Status::Alive | Status::Suspect | Status::Unreachable
+                )
+        })
+        .map(rack)
+        .collect();
+    let floor_ms = member.pause_tolerance_ms * 11 / 10;
+    let counting: Vec<&AccusationView> = evidence
+        .accusations
+        .iter()
+        .filter(|one| one.quorate && (one.basis == "port-closed" || one.silent_ms >= floor_ms))
+        .collect();
+    let accusers: BTreeSet<_> = counting.iter().map(|one| one.accuser).collect();
+    let racks: BTreeSet<_> = counting
+        .iter()
+        .filter_map(|one| one.accuser_rack.clone())
+        .collect();
+    accusers.len() >= needed && racks.len() >= living.len().min(2)
+}
