@@ -61,17 +61,17 @@ impl Candidate {
             &[
                 b"seat",
                 datacenter.as_str().as_bytes(),
-                &entry.certified.serial,
+                &entry.certified().serial,
             ]
             .concat(),
         );
         let mut lot = [0; 8];
         lot.copy_from_slice(&hash.as_ref()[..8]);
         Self {
-            id: entry.certified.id,
+            id: entry.certified().id,
             rack: entry.rack(),
-            healthy: entry.record.health < UNWELL,
-            sitting: entry.record.seat,
+            healthy: entry.record().health < UNWELL,
+            sitting: entry.record().seat,
             lot: u64::from_be_bytes(lot),
         }
     }
@@ -85,8 +85,8 @@ pub fn candidates(roster: &Roster, now: Time) -> Vec<Candidate> {
             Status::Suspect => now.since(e.since) < SUSPECT_FOR,
             Status::Unreachable | Status::Dead | Status::Left | Status::Removed => false,
         };
-        let cloned = e.cloned.is_some_and(|at| now.since(at) < CLONE_BAR);
-        e.certified.role == Role::Server && here && !cloned
+        let cloned = e.cloned().is_some_and(|at| now.since(at) < CLONE_BAR);
+        e.certified().role == Role::Server && here && !cloned
     };
     let entries = roster.iter().map(|(_, e)| e);
     entries
@@ -128,10 +128,10 @@ pub fn seats(roster: &Roster) -> usize {
     let mut votes = BTreeMap::<u8, usize>::new();
     for (_, entry) in roster
         .iter()
-        .filter(|(_, e)| e.certified.role == Role::Server)
+        .filter(|(_, e)| e.certified().role == Role::Server)
     {
         if !matches!(entry.status, Status::Left | Status::Removed | Status::Dead) {
-            *votes.entry(entry.record.seats).or_default() += 1;
+            *votes.entry(entry.record().seats).or_default() += 1;
         }
     }
     let best = votes

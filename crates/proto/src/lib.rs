@@ -22,6 +22,7 @@
 pub mod catalog;
 pub mod cbor;
 pub mod claim;
+pub mod contact;
 pub mod election;
 pub mod federation;
 pub mod identity;
@@ -29,6 +30,7 @@ pub mod limit;
 pub mod pool;
 pub mod roster;
 pub mod sampler;
+pub mod table;
 pub mod time;
 pub mod trust;
 pub mod view;

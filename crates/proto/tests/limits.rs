@@ -11,10 +11,11 @@ use common::{
 use pelago_proto::{
     catalog::MAX_DATACENTERS,
     claim::{Body, Claim, Leave, Verified},
+    contact::Contact,
     federation::{Federation, MAX_MESSAGE, Tier},
     identity::{Incarnation, NodeId},
     limit::Bucket,
-    pool::{Action, Contact, Gain, Pool, Profile, Repair, Standing},
+    pool::{Action, Gain, News, Pool, Profile, Repair, Standing},
     roster::{MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
     sampler::Place,
     time::Time,
@@ -374,7 +375,7 @@ fn pool(peer: NodeId) -> Pool {
         rng,
         NOW,
     );
-    let contact = Contact {
+    let contact = Arc::new(Contact {
         id: peer,
         place: place(),
         position: 1,
@@ -383,10 +384,14 @@ fn pool(peer: NodeId) -> Pool {
         key: [0; 32],
         incarnation: at(1, 0),
         floor: ms(2_200),
+    });
+    let news = News {
+        contact,
+        incarnation: at(1, 0),
         standing: Standing::Alive,
         charges: Vec::new(),
     };
-    pool.upsert(contact, NOW);
+    pool.upsert(news, NOW);
     pool
 }
 

@@ -569,7 +569,7 @@ fn of_two_records_at_one_incarnation_the_larger_hash_holds() {
         .ledger
         .roster
         .get(&pool.id(0))
-        .map(|e| e.record.health == 1);
+        .map(|e| e.record().health == 1);
     assert_eq!(held, Some(kept));
 }
 
@@ -583,7 +583,7 @@ fn at_most_eight_accusations_are_kept_three_of_a_rack_first() {
     let entry = pool.ledger.roster.get(&pool.id(11));
     let kept: Vec<_> = entry
         .into_iter()
-        .flat_map(|e| &e.charges)
+        .flat_map(|e| e.charges())
         .map(|c| c.accuser.rack.clone())
         .collect();
     let of_b = kept.iter().filter(|rack| rack.as_str() == "b").count();
@@ -600,8 +600,9 @@ fn accusations_that_count_are_kept_before_others() {
     let body = |c: &Accusation| c.silent == FLOOR;
     let entry = pool.ledger.roster.get(&pool.id(10));
     assert!(
-        entry
-            .is_some_and(|e| e.charges.len() == 8 && e.charges.iter().any(|c| body(&c.accusation)))
+        entry.is_some_and(
+            |e| e.charges().len() == 8 && e.charges().iter().any(|c| body(&c.accusation))
+        )
     );
 }
 

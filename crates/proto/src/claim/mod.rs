@@ -20,14 +20,15 @@ pub use body::{
     Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, MIN_FLOOR, Record, Removal,
     Versions,
 };
-pub use verify::{Heard, Refused, Verified, verify};
+pub use verify::{Card, Heard, Refused, Verified, verify};
 
 use crate::{
     cbor::Malformed,
     identity::{Incarnation, NodeId},
     trust::Trust,
+    view::Status,
 };
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use std::sync::Arc;
 
 /// Largest claim of any kind.
@@ -148,6 +149,24 @@ pub fn hash8(bytes: &[u8]) -> [u8; 8] {
     let mut hash = [0; 8];
     hash.copy_from_slice(&digest(&SHA256, bytes).as_ref()[..8]);
     hash
+}
+
+/// What a member in this state adds to its roster's set hash: SHA-256 over (id, incarnation, status, record), cut to 8 bytes.
+pub(crate) fn state_hash(
+    id: &NodeId,
+    incarnation: Incarnation,
+    status: Status,
+    record: [u8; 8],
+) -> u64 {
+    let mut hash = Context::new(&SHA256);
+    hash.update(&id.0);
+    hash.update(&incarnation.boot.to_be_bytes());
+    hash.update(&incarnation.seq.to_be_bytes());
+    hash.update(&[status as u8]);
+    hash.update(&record);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finish().as_ref()[..8]);
+    u64::from_be_bytes(first)
 }
 
 /// The Sig_structure of RFC 9052 §4.4.

@@ -1,10 +1,12 @@
 //! The only place where belief is made: [`Verified`] cannot be built outside this file.
 
-use super::{Body, Claim, to_be_signed};
+use super::{Body, Claim, Record, state_hash, to_be_signed};
 use crate::{
     cbor::Malformed,
+    contact::Contact,
     identity::Role,
     trust::{Certified, Trust},
+    view::Status,
 };
 use std::{ops::Deref, sync::Arc};
 use thiserror::Error;
@@ -19,6 +21,40 @@ struct Judged<T> {
     signer: Arc<Certified>,
     /// [`Claim::hash`].
     hash: [u8; 8],
+    /// If it is a record.
+    card: Option<Arc<Card>>,
+}
+
+/// A verified record, with the certificate that vouches for it: what rosters and pools keep of a member. Only a verified
+/// record makes one, and everybody in a process who knows the record shares it.
+#[derive(Debug)]
+pub struct Card {
+    /// What the member says about itself.
+    pub record: Arc<Record>,
+    /// What its certificate says.
+    pub certified: Arc<Certified>,
+    /// How to reach it in its datacenter.
+    pub contact: Arc<Contact>,
+    bytes: Arc<[u8]>,
+    hash: [u8; 8],
+    living: u64,
+}
+
+impl Card {
+    /// The record as signed.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// [`Claim::hash`] of the record.
+    pub fn hash(&self) -> [u8; 8] {
+        self.hash
+    }
+
+    /// What the member adds to its roster's set hash while it is alive and has said nothing newer.
+    pub fn living(&self) -> u64 {
+        self.living
+    }
 }
 
 impl<T> Clone for Verified<T> {
@@ -44,16 +80,37 @@ impl<T> Deref for Verified<T> {
 impl Verified<Claim> {
     fn new(claim: Claim, signer: Arc<Certified>) -> Self {
         let hash = claim.hash();
+        let card = match &claim.body {
+            Body::Record(record) => Some(Arc::new(Card {
+                record: Arc::clone(record),
+                certified: Arc::clone(&signer),
+                contact: Arc::new(Contact::lan(record, &signer)),
+                bytes: Arc::clone(claim.bytes()),
+                hash,
+                living: state_hash(&claim.signer, record.incarnation, Status::Alive, hash),
+            })),
+            Body::Alive(_)
+            | Body::Leave(_)
+            | Body::Accusation(_)
+            | Body::Head(_)
+            | Body::Removal(_) => None,
+        };
         Self(Arc::new(Judged {
             claim,
             signer,
             hash,
+            card,
         }))
     }
 
     /// Own claims are believed because this node made them.
     pub(super) fn own(claim: Claim, own: Arc<Certified>) -> Self {
         Self::new(claim, own)
+    }
+
+    /// What to keep of a member, if this is its record.
+    pub fn card(&self) -> Option<&Arc<Card>> {
+        self.0.card.as_ref()
     }
 
     /// [`Claim::hash`], computed once.

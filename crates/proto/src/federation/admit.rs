@@ -7,9 +7,8 @@ use crate::{
     claim::{Body, Claim, Heard, Record, Verified, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
-    pool::{Contact, Priority, Standing, observers::position},
+    pool::{News, Priority, Standing},
     roster::{FADED, Outcome, Transition},
-    sampler::Place,
     time::Time,
     trust::{Certified, Refusal},
     view::{Event, EventKind, Status},
@@ -161,8 +160,8 @@ impl Federation {
             return false;
         };
         let held = known.roster.get(&subject).map(|entry| Item {
-            claim: Arc::clone(entry.record_claim.bytes()),
-            leaf: Some(Arc::clone(&entry.certified.leaf)),
+            claim: Arc::clone(entry.card().bytes()),
+            leaf: Some(Arc::clone(&entry.certified().leaf)),
         });
         let outcome = known.roster.merge_aged(&verified, now, arrival.age, unix);
         match outcome {
@@ -257,7 +256,11 @@ impl Federation {
                 .iter()
                 .filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
                     Ok(Body::Accusation(a)) => {
-                        let floor = self.own().roster.get(&a.accused).map(|e| e.record.floor());
+                        let floor = self
+                            .own()
+                            .roster
+                            .get(&a.accused)
+                            .map(|e| e.record().floor());
                         a.quorate
                             && (a.basis == crate::claim::Basis::PortClosed
                                 || floor.is_some_and(|f| a.silent >= f))
@@ -284,7 +287,7 @@ impl Federation {
             self.own()
                 .roster
                 .get(&claim.signer)
-                .map(|e| Arc::clone(&e.certified))
+                .map(|e| Arc::clone(e.certified()))
         };
         let Some(signer) = signer else {
             self.drop("unknown_signer");
@@ -323,7 +326,7 @@ impl Federation {
             .catalog
             .get(datacenter)
             .and_then(|k| k.roster.get(&claim.signer))
-            .map(|e| &e.certified);
+            .map(|e| e.certified());
         match (&claim.body, held) {
             (Body::Record(record), Some(held)) if held.cert_hash == record.cert_hash => {
                 Ok(Arc::clone(held))
@@ -386,10 +389,7 @@ impl Federation {
     fn tell_of_itself(&mut self, claim: &Verified<Claim>, from: Option<NodeId>) {
         let subject = claim.subject();
         let lost = |peer: &crate::pool::Peer| {
-            matches!(
-                peer.contact.standing,
-                Standing::Dead | Standing::Unreachable
-            )
+            matches!(peer.standing, Standing::Dead | Standing::Unreachable)
         };
         if Some(subject) == from || self.lan.peer(&subject).is_none_or(lost) {
             return;
@@ -413,7 +413,7 @@ impl Federation {
         self.count("clones_seen");
         let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
         let Some(entry) = entry else { return };
-        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
         let detail = "two records of one incarnation: two processes use one key";
         self.event(
             now,
@@ -470,50 +470,37 @@ impl Federation {
             Status::Dead => Some(Standing::Dead),
             Status::Left | Status::Removed => None,
         };
-        let record = &entry.record;
-        let charges = entry.standing().take(2).map(|c| Item {
-            claim: Arc::clone(c.claim.bytes()),
-            leaf: None,
-        });
-        let contact = |place, address, stream, standing, charges| Contact {
-            id,
-            place,
-            position: position(&entry.certified.serial),
-            address,
-            stream,
-            key: record.lan_key,
+        let news = |contact, standing, charges| News {
+            contact,
             incarnation: entry.incarnation(),
-            floor: record.floor(),
             standing,
             charges,
         };
+        let (record, contact) = (entry.record(), &entry.card().contact);
+        let barred = self.barred.contains(&id);
         if own {
-            let barred = self.barred.contains(&id);
             match standing.filter(|_| !barred) {
                 Some(standing) => {
-                    let (zone, rack) = entry.rack();
-                    let place = Place { zone, rack };
-                    let charges = charges.collect();
-                    let contact = contact(place, record.lan, record.stream(), standing, charges);
-                    self.lan.upsert(contact, now);
+                    let charges = entry.standing().take(2).map(|c| Item {
+                        claim: Arc::clone(c.claim.bytes()),
+                        leaf: None,
+                    });
+                    let news = news(Arc::clone(contact), standing, charges.collect());
+                    self.lan.upsert(news, now);
                 }
                 None => self.lan.remove(&id),
             }
         } else {
             // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
-            let barred = self.barred.contains(&id);
             let wan = record
                 .wan
                 .filter(|_| !barred)
                 .filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
             match wan.filter(|_| self.is_seated()) {
                 Some(address) => {
-                    let place = Place {
-                        zone: record.location.region.clone(),
-                        rack: datacenter.clone(),
-                    };
-                    let contact = contact(place, address, address, Standing::Alive, Vec::new());
-                    self.wan.upsert(contact, now);
+                    let contact = Arc::new(contact.abroad(record, address));
+                    let news = news(contact, Standing::Alive, Vec::new());
+                    self.wan.upsert(news, now);
                     self.wan.introduced(&id);
                 }
                 None => self.wan.remove(&id),
@@ -573,8 +560,8 @@ impl Federation {
         let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else {
             return;
         };
-        let new = (entry.record.seat, entry.record_claim.hash());
-        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        let new = (entry.record().seat, entry.card().hash());
+        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
         let old = self.announced.insert(id, new);
         let (kind, detail) = match (old, new) {
             (None, (false, _)) => return,
@@ -614,7 +601,7 @@ impl Federation {
             Some(from) => format!("{from} → {}", transition.to),
             None => format!("first seen, {}", transition.to),
         };
-        let (name, incarnation) = (entry.record.name.clone(), entry.incarnation());
+        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
         self.event(
             now,
             kind,

@@ -13,7 +13,7 @@ impl Federation {
     /// The LAN key under which packets from `from` are sealed, if that member is known.
     pub fn lan_key(&self, from: NodeId) -> Option<[u8; 32]> {
         let entry = self.own().roster.get(&from)?;
-        (!self.barred.contains(&from)).then_some(entry.record.lan_key)
+        (!self.barred.contains(&from)).then_some(entry.record().lan_key)
     }
 
     /// Verifies a clear introduction, under a budget, and returns whose it is and its LAN key; `None` was counted.
@@ -48,7 +48,7 @@ impl Federation {
             .own()
             .roster
             .get(&id)
-            .map(|e| Arc::clone(e.record_claim.bytes()));
+            .map(|e| Arc::clone(e.card().bytes()));
         if held.is_none_or(|bytes| *bytes != *record) {
             if !self.introductions.take(1.0, now) {
                 self.drop("introduction_budget");

@@ -227,7 +227,7 @@ impl Federation {
             .own()
             .roster
             .iter()
-            .filter_map(|(_, e)| e.record.wan)
+            .filter_map(|(_, e)| e.record().wan)
             .collect();
         let all: Vec<SocketAddr> = self
             .duties
@@ -317,7 +317,7 @@ impl Federation {
         let mut peers: Vec<SocketAddr> = self
             .lan
             .peers()
-            .filter(|p| p.contact.standing == crate::pool::Standing::Alive)
+            .filter(|p| p.standing == crate::pool::Standing::Alive)
             .map(|p| p.contact.stream)
             .collect();
         peers.sort();

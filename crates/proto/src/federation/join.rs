@@ -227,7 +227,7 @@ impl Federation {
 
     fn is_living_stream(&self, address: SocketAddr) -> bool {
         self.own().roster.iter().any(|(_, e)| {
-            e.record.stream() == address && matches!(e.status, Status::Alive | Status::Suspect)
+            e.record().stream() == address && matches!(e.status, Status::Alive | Status::Suspect)
         })
     }
 

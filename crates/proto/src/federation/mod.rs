@@ -27,10 +27,11 @@ pub use types::{
 use crate::{
     catalog::Known,
     claim::{Claim, MAX_RECORD, Record, Verified},
+    contact::position,
     election::Election,
     identity::{Incarnation, Label, NodeId, Role},
     limit::Bucket,
-    pool::{Action, Pool, Profile, Route, observers::position},
+    pool::{Action, Pool, Profile, Route},
     sampler::Place,
     time::{Deadline, Time},
     trust::{Certified, Trust},
@@ -529,8 +530,8 @@ impl Federation {
         let datacenter = self.home.get(id)?;
         let entry = self.catalog.get(datacenter)?.roster.get(id)?;
         match tier {
-            Tier::Lan => Some(entry.record.stream()),
-            Tier::Wan => entry.record.wan,
+            Tier::Lan => Some(entry.record().stream()),
+            Tier::Wan => entry.record().wan,
         }
     }
 }

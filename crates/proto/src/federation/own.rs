@@ -3,8 +3,9 @@
 use super::{Federation, Fresh, Settings, Tier};
 use crate::{
     claim::{Accusation, Alive, Basis, Body, Claim, Leave, Record, Verified, Versions},
+    contact::position,
     identity::{Incarnation, Location, NodeId},
-    pool::{Priority, observers::position},
+    pool::Priority,
     time::Time,
     trust::Certified,
     view::{EventKind, Status},

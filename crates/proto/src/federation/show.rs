@@ -77,7 +77,7 @@ impl Federation {
     }
 
     fn show_member(&self, id: &NodeId, entry: &Entry, now: Time) -> Member {
-        let record = &entry.record;
+        let record = entry.record();
         let rtt = self.lan.rtt(id).or_else(|| self.wan.rtt(id));
         let own_clone =
             *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
@@ -98,7 +98,7 @@ impl Federation {
             status: entry.status,
             since: entry.since,
             elected,
-            elected_since: entry.seated.filter(|_| elected),
+            elected_since: entry.seated().filter(|_| elected),
             incarnation: entry.incarnation(),
             address: record.lan,
             stream_address: record.stream(),
@@ -106,9 +106,9 @@ impl Federation {
             tags: record.tags.clone(),
             health: record.health,
             pause_tolerance_ms: millis(record.pause_tolerance),
-            not_after: entry.certified.not_after,
+            not_after: entry.certified().not_after,
             rtt_ms: rtt.map(|d| d.as_secs_f64() * 1_000.0),
-            clone: own_clone || entry.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN),
+            clone: own_clone || entry.cloned().is_some_and(|at| now.since(at) < CLONE_SHOWN),
             version: record.software.clone(),
         }
     }
@@ -119,7 +119,7 @@ impl Federation {
         let known = self.catalog.get(datacenter)?;
         let entry = known.roster.get(&member)?;
         let rule = known.roster.rule(entry);
-        let floor = entry.record.floor();
+        let floor = entry.record().floor();
         let accusations: Vec<AccusationView> = entry
             .standing()
             .map(|c| AccusationView {
@@ -134,7 +134,7 @@ impl Federation {
             })
             .collect();
         let counting = accusations.iter().filter(|a| a.counts).count();
-        let name = &entry.record.name;
+        let name = &entry.record().name;
         let needs = format!(
             "{} distinct accusers out of {} racks",
             rule.accusers, rule.racks

@@ -279,7 +279,7 @@ impl Federation {
         );
         Bundle {
             claims: entry.claims().map(Arc::clone).collect(),
-            leaf: Arc::clone(&entry.certified.leaf),
+            leaf: Arc::clone(&entry.certified().leaf),
             removal: removal.map(|claim| Item {
                 claim: Arc::clone(claim.bytes()),
                 leaf: Some(Arc::clone(&claim.signer().leaf)),
@@ -502,7 +502,7 @@ impl Federation {
         let lost: Vec<_> = self
             .lan
             .peers()
-            .filter(|p| matches!(p.contact.standing, Dead | Unreachable))
+            .filter(|p| matches!(p.standing, Dead | Unreachable))
             .map(|p| (p.contact.id, p.contact.stream))
             .collect();
         lost.choose(&mut self.rng).copied()

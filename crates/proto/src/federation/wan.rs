@@ -87,7 +87,7 @@ impl Federation {
         let sits = |s| matches!(s, Status::Alive | Status::Suspect);
         roster
             .iter()
-            .filter(|(_, e)| e.record.seat && sits(e.status))
+            .filter(|(_, e)| e.record().seat && sits(e.status))
             .map(|(id, _)| *id)
             .collect()
     }
@@ -159,7 +159,7 @@ impl Federation {
             let Some(signer) = known
                 .roster
                 .get(&claim.signer)
-                .map(|e| Arc::clone(&e.certified))
+                .map(|e| Arc::clone(e.certified()))
             else {
                 continue;
             };
@@ -246,9 +246,9 @@ impl Federation {
         let holders = known
             .roster
             .iter()
-            .filter(|(_, e)| e.record.seat && sits(e.status));
+            .filter(|(_, e)| e.record().seat && sits(e.status));
         holders
-            .filter_map(|(id, e)| e.record.wan.map(|a| (*id, a)))
+            .filter_map(|(id, e)| e.record().wan.map(|a| (*id, a)))
             .collect()
     }
 
@@ -259,9 +259,9 @@ impl Federation {
             .iter()
             .filter(|(id, e)| {
                 let here = matches!(e.status, Status::Alive | Status::Suspect);
-                **id != self.me.id && here && e.certified.role == crate::identity::Role::Server
+                **id != self.me.id && here && e.certified().role == crate::identity::Role::Server
             })
-            .map(|(id, e)| (!e.record.seat, e.status, *id, e.record.stream()))
+            .map(|(id, e)| (!e.record().seat, e.status, *id, e.record().stream()))
             .collect();
         servers.sort();
         servers
@@ -286,7 +286,7 @@ impl Federation {
         let holders = known
             .roster
             .iter()
-            .filter(|(_, e)| e.record.seat && e.status != Status::Dead);
+            .filter(|(_, e)| e.record().seat && e.status != Status::Dead);
         // What is held against them comes with the roster: here only who they are and where.
         let plain = |(id, e): (&NodeId, &Entry)| Bundle {
             claims: e.claims().take(1).map(Arc::clone).collect(),

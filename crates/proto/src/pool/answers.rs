@@ -17,7 +17,7 @@ impl Pool {
         match self.detector.pending.remove(&number) {
             Some(pending) if pending.to == from => {
                 if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.rtt.update(now.since(pending.sent));
+                    peer.measured(now.since(pending.sent));
                 }
                 match pending.purpose {
                     Purpose::Relay(asker, number, _) => {
@@ -120,7 +120,7 @@ impl Pool {
             return;
         };
         let floor = peer.contact.floor;
-        let n = self.sampler.len() + 1;
+        let n = self.living() + 1;
         let Some(watch) = self.detector.watches.get_mut(&id) else {
             return;
         };

@@ -118,8 +118,8 @@ pub(super) struct Detector {
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) next_number: u64,
     pub(super) sample: Sample,
-    /// Everybody in random order: the fallback while views differ.
-    pub(super) shuffled: Vec<NodeId>,
+    /// Whose turn it was last, from a random start: the fallback while views differ.
+    pub(super) turn: Option<usize>,
     pub(super) next_random: Time,
     /// Relays that owe a nack.
     pub(super) next_nack: Time,
@@ -132,7 +132,7 @@ impl Detector {
             pending: BTreeMap::new(),
             next_number: 0,
             sample: Sample::default(),
-            shuffled: Vec::new(),
+            turn: None,
             next_random: now,
             next_nack: Time::NEVER,
         }
@@ -148,8 +148,7 @@ impl Detector {
     ) {
         let mut old = std::mem::take(&mut self.watches);
         for target in targets {
-            let interval =
-                profile.probe_interval * u32::try_from(target.observers.max(1)).unwrap_or(1);
+            let interval = target.interval(profile);
             let watch = match old.remove(&target.id) {
                 Some(mut watch) => {
                     watch.target = *target;
@@ -170,6 +169,13 @@ impl Detector {
                 },
             };
             self.watches.insert(target.id, watch);
+        }
+    }
+
+    /// While the membership changes nobody waits longer than its interval, however it thinks of its own health.
+    pub(super) fn hasten(&mut self, profile: &Profile, now: Time) {
+        for watch in self.watches.values_mut() {
+            watch.next = watch.next.min(now + watch.target.interval(profile));
         }
     }
 
@@ -313,9 +319,15 @@ impl Pool {
         }
         self.tick_nacks(now);
         self.tick_random(digest, now);
-        self.detector
+        let old = |p: &Pending| now.since(p.sent) >= FORGET;
+        while self
+            .detector
             .pending
-            .retain(|_, p| now.since(p.sent) < FORGET);
+            .first_entry()
+            .is_some_and(|first| old(first.get()))
+        {
+            self.detector.pending.pop_first();
+        }
     }
 
     /// Pings a few peers that may not know us yet: the pings carry our introduction.
@@ -365,10 +377,7 @@ impl Pool {
     /// Silent beyond its floor: one more ping, then an accusation for good.
     fn tick_floor(&mut self, id: &NodeId, digest: u64, now: Time) {
         let patience = self.patience(id);
-        let Some((floor, standing)) = self
-            .peers
-            .get(id)
-            .map(|p| (p.contact.floor, p.contact.standing))
+        let Some((floor, standing)) = self.peers.get(id).map(|p| (p.contact.floor, p.standing))
         else {
             return;
         };
@@ -408,7 +417,7 @@ impl Pool {
         let Some(floor) = self.peers.get(id).map(|p| p.contact.floor) else {
             return;
         };
-        let n = self.sampler.len() + 1;
+        let n = self.living() + 1;
         let Some(watch) = self.detector.watches.get_mut(id) else {
             return;
         };
@@ -501,7 +510,7 @@ impl Pool {
         });
         self.actions.push_back(Action::Accuse {
             accused: id,
-            incarnation: peer.contact.incarnation,
+            incarnation: peer.incarnation(),
             silent,
             closed,
             quorate,
@@ -514,7 +523,7 @@ impl Pool {
         let patience = self
             .peers
             .get(id)
-            .map_or(unknown, |p| p.rtt.timeout(least, most, unknown));
+            .map_or(unknown, |p| p.rtt().timeout(least, most, unknown));
         self.health.stretch(patience)
     }
 
@@ -586,15 +595,15 @@ impl Pool {
             return Vec::new();
         };
         let place = target.contact.place.clone();
-        let wanted = k(self.sampler.len() + 1).max(2);
+        let wanted = k(self.living() + 1).max(2);
         let drawn = self.draw(4 * wanted, |p| {
-            p.contact.id != *id && p.contact.standing == Standing::Alive
+            p.contact.id != *id && p.standing == Standing::Alive
         });
         let mut chosen: Vec<NodeId> = Vec::new();
         for near in [Nearness::Rack, Nearness::Zone, Nearness::Far] {
             let fits = |p: &&NodeId| {
                 self.peers
-                    .get(*p)
+                    .get(p)
                     .is_some_and(|p| place.nearness(&p.contact.place) == near)
             };
             chosen.extend(drawn.iter().find(fits));
@@ -660,7 +669,7 @@ impl Pool {
         }
     }
 
-    /// While views differ observers may not agree who they are: one more probe per interval, in random order.
+    /// While views differ observers may not agree who they are: one more probe per interval, everybody in turn.
     fn tick_random(&mut self, digest: u64, now: Time) {
         if self.detector.next_random > now {
             return;
@@ -669,20 +678,14 @@ impl Pool {
         if !self.profile.accuses || !self.repair.differs(now) {
             return;
         }
-        if self.detector.shuffled.is_empty() {
-            let count = self.sampler.len();
-            self.detector.shuffled = self.draw(count, |_| true);
-        }
-        while let Some(id) = self.detector.shuffled.pop() {
-            if self
-                .peers
-                .get(&id)
-                .is_some_and(|p| p.contact.standing != Standing::Dead)
-            {
-                let number = self.detector.number(id, Purpose::Random, now);
-                self.send_ping(id, number, false, Route::Main, digest);
-                return;
-            }
+        let turn = self
+            .detector
+            .turn
+            .map_or_else(|| self.rng.random_range(0..usize::MAX / 2), |turn| turn + 1);
+        self.detector.turn = Some(turn);
+        if let Some(id) = self.peers.nth(turn).map(|p| p.contact.id) {
+            let number = self.detector.number(id, Purpose::Random, now);
+            self.send_ping(id, number, false, Route::Main, digest);
         }
     }
 }

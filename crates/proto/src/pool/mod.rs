@@ -9,6 +9,7 @@ mod detector;
 mod gossip;
 pub mod health;
 pub mod observers;
+mod peers;
 mod repair;
 mod rtt;
 mod spacing;
@@ -16,7 +17,7 @@ mod spacing;
 use crate::{
     federation::ProbeId,
     identity::{Incarnation, NodeId},
-    sampler::{Place, Sampler},
+    sampler::Place,
     time::{Deadline, Time},
     wire::{Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED},
 };
@@ -24,24 +25,16 @@ use detector::Detector;
 use gossip::Gossip;
 pub use gossip::Priority;
 use health::Health;
-use observers::Seat;
+use observers::{Horizon, Seat};
+use peers::Peers;
+pub use peers::{News, Peer};
 use rand::rngs::ChaCha12Rng;
 pub use repair::{Gain, Repair};
-use rtt::Rtt;
 use spacing::Spacing;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 /// What a ping or an ack weighs without news.
 const FRAME: usize = 40;
-/// From this many members on the ring is rebuilt at most once per [`RING_REST`].
-const LARGE: usize = 256;
-/// See [`LARGE`].
-const RING_REST: Duration = Duration::from_millis(100);
-
 /// How one pool differs from the other.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -102,41 +95,6 @@ pub enum Standing {
     Unreachable,
     /// Dead by verdict: contacted to heal, not probed.
     Dead,
-}
-
-/// What the pool is told about a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// Who.
-    pub id: NodeId,
-    /// Failure domain.
-    pub place: Place,
-    /// Place on the ring.
-    pub position: u64,
-    /// Datagram address.
-    pub address: SocketAddr,
-    /// Stream address.
-    pub stream: SocketAddr,
-    /// LAN key of its boot.
-    pub key: [u8; 32],
-    /// Newest incarnation.
-    pub incarnation: Incarnation,
-    /// Silence that counts.
-    pub floor: Duration,
-    /// How it stands.
-    pub standing: Standing,
-    /// What is held against it: told to it first of all (Lifeguard's buddy system).
-    pub charges: Vec<Item>,
-}
-
-/// A peer.
-#[derive(Debug)]
-pub struct Peer {
-    /// What we were told.
-    pub contact: Contact,
-    /// It has shown that it knows our record of this boot.
-    pub introduced: bool,
-    rtt: Rtt,
 }
 
 /// Which socket a datagram leaves from, and to which of the peer's ports.
@@ -206,20 +164,27 @@ pub struct Tally {
     pub pushes: u64,
 }
 
+/// Ourselves on the ring.
+#[derive(Debug)]
+struct Me {
+    position: u64,
+    id: NodeId,
+    place: Place,
+}
+
 /// One membership pool.
 #[derive(Debug)]
 pub struct Pool {
-    me: Seat,
+    me: Me,
     profile: Profile,
     rng: ChaCha12Rng,
-    peers: BTreeMap<NodeId, Peer>,
-    /// Peers that are not dead, for draws.
-    sampler: Sampler,
-    /// How many peers stand how.
-    standing: [usize; 4],
-    ring: Vec<Seat>,
+    peers: Peers,
+    /// Somebody came, went or changed.
+    ring_changed: bool,
+    /// And whom we watch may depend on it.
     ring_is_stale: bool,
-    ring_built: Time,
+    /// The part of the ring that decides whom we watch; `None` if all of it does.
+    horizon: Option<Horizon>,
     detector: Detector,
     spacing: Spacing,
     gossip: Gossip,
@@ -243,20 +208,17 @@ impl Pool {
         now: Time,
     ) -> Self {
         Self {
-            sampler: Sampler::new(place.clone(), profile.shares),
-            me: Seat {
+            peers: Peers::new(place.clone(), profile.shares),
+            me: Me {
                 position,
                 id: me,
                 place,
-                standing: Standing::Alive,
             },
             profile,
             rng,
-            peers: BTreeMap::new(),
-            standing: [0; 4],
-            ring: Vec::new(),
+            ring_changed: true,
             ring_is_stale: true,
-            ring_built: Time::default(),
+            horizon: None,
             detector: Detector::new(now),
             spacing: Spacing::default(),
             gossip: Gossip::default(),
@@ -268,45 +230,15 @@ impl Pool {
     }
 
     /// Adds a peer or changes what is known of it.
-    pub fn upsert(&mut self, contact: Contact, now: Time) {
-        let id = contact.id;
-        let standing = contact.standing;
-        let changed = match self.peers.get_mut(&id) {
-            Some(peer) => {
-                let held = &peer.contact;
-                let before = held.standing;
-                let reborn = contact.incarnation > held.incarnation;
-                let moved = held.place != contact.place || held.position != contact.position;
-                if held.key != contact.key {
-                    // A new boot knows nobody yet.
-                    peer.introduced = false;
-                }
-                peer.contact = contact;
-                self.standing[before as usize] -= 1;
-                if reborn {
-                    self.detector.cleared(&id, now);
-                }
-                moved || before != standing
-            }
-            None => {
-                self.peers.insert(
-                    id,
-                    Peer {
-                        contact,
-                        introduced: false,
-                        rtt: Rtt::default(),
-                    },
-                );
-                true
-            }
-        };
-        self.standing[standing as usize] += 1;
-        if changed {
-            self.ring_is_stale = true;
-            match (standing, self.peers.get(&id)) {
-                (Standing::Dead, _) | (_, None) => self.sampler.remove(&id),
-                (_, Some(peer)) => self.sampler.insert(id, &peer.contact.place),
-            }
+    pub fn upsert(&mut self, news: News, now: Time) {
+        let (id, standing, position) = (news.contact.id, news.standing, news.contact.position);
+        let change = self.peers.update(news);
+        if change.reborn {
+            self.detector.cleared(&id, now);
+        }
+        if change.moved {
+            self.ring_changed(position);
+            change.was_at.inspect(|was_at| self.ring_changed(*was_at));
             if matches!(standing, Standing::Suspect | Standing::Unreachable) {
                 self.accused(&id, now);
             }
@@ -316,15 +248,14 @@ impl Pool {
     /// Takes a peer out: it left, was removed, or lost its seat.
     pub fn remove(&mut self, id: &NodeId) {
         if let Some(peer) = self.peers.remove(id) {
-            self.standing[peer.contact.standing as usize] -= 1;
-            self.sampler.remove(id);
-            self.ring_is_stale = true;
+            self.ring_changed(peer.contact.position);
         }
     }
 
     /// Our own place on the ring changes with our certificate.
     pub fn set_position(&mut self, position: u64) {
         self.ring_is_stale |= self.me.position != position;
+        self.ring_changed |= self.ring_is_stale;
         self.me.position = position;
     }
 
@@ -335,22 +266,22 @@ impl Pool {
 
     /// All peers.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.values()
+        self.peers.iter()
     }
 
     /// Peers that are not dead.
     pub fn living(&self) -> usize {
-        self.sampler.len()
+        self.peers.count() - self.peers.stand(Standing::Dead)
     }
 
     /// Peers that are dead or unreachable.
     pub fn lost(&self) -> usize {
-        self.standing[Standing::Dead as usize] + self.standing[Standing::Unreachable as usize]
+        self.peers.stand(Standing::Dead) + self.peers.stand(Standing::Unreachable)
     }
 
     /// Smoothed round trip to a peer.
     pub fn rtt(&self, id: &NodeId) -> Option<Duration> {
-        self.peers.get(id).and_then(|p| p.rtt.smoothed())
+        self.peers.get(id).and_then(|p| p.rtt().smoothed())
     }
 
     /// Marks a peer as knowing us.
@@ -362,9 +293,7 @@ impl Pool {
 
     /// Up to `count` living peers, spread over racks and zones.
     pub fn draw(&mut self, count: usize, fits: impl Fn(&Peer) -> bool) -> Vec<NodeId> {
-        let peers = &self.peers;
-        self.sampler
-            .draw(count, &mut self.rng, |id| peers.get(id).is_some_and(&fits))
+        self.peers.draw(count, &mut self.rng, fits)
     }
 
     /// The pool's random numbers, for whoever acts on its behalf.
@@ -450,7 +379,7 @@ impl Pool {
             MAX_INTRODUCED
         } - FRAME;
         let mut news = Vec::new();
-        for item in &peer.contact.charges {
+        for item in peer.charges() {
             if item.size() <= room {
                 room -= item.size();
                 news.push(item.clone());
@@ -462,50 +391,51 @@ impl Pool {
 
     /// Whether at least half of the others, the dead aside, are unaccused in our view.
     pub fn in_majority(&self) -> bool {
-        let others = self.standing[0] + self.standing[1] + self.standing[2];
-        2 * self.standing[Standing::Alive as usize] >= others
+        2 * self.peers.stand(Standing::Alive) >= self.living()
     }
 
     /// Whether we can still reach at least half of the others, the one we are about to accuse counted as lost: by what we
     /// hold about them, and by trying.
     fn quorate(&self, accused: &NodeId) -> bool {
-        let others = self.standing[0] + self.standing[1] + self.standing[2];
-        let accused = self.peers.get(accused).map(|p| p.contact.standing);
+        let accused = self.peers.get(accused).map(|p| p.standing);
         let lost = usize::from(accused == Some(Standing::Alive));
-        let unaccused = self.standing[Standing::Alive as usize] - lost;
-        2 * unaccused >= others && self.detector.sample_answered()
+        let unaccused = self.peers.stand(Standing::Alive) - lost;
+        2 * unaccused >= self.living() && self.detector.sample_answered()
+    }
+
+    /// Somebody came, went or changed at this position: of interest only if whom we watch depends on it.
+    fn ring_changed(&mut self, position: u64) {
+        self.ring_changed = true;
+        self.ring_is_stale |= self.horizon.is_none_or(|horizon| horizon.holds(position));
     }
 
     fn rebuild_ring(&mut self, now: Time) {
-        // In a large pool that changes all the time the ring follows a little later: sorting it is what costs.
-        let rests = self.ring.len() > LARGE && now.since(self.ring_built) < RING_REST;
-        if !self.ring_is_stale || rests {
+        if !std::mem::take(&mut self.ring_changed) {
             return;
         }
-        self.ring_is_stale = false;
-        self.ring_built = now;
+        if !std::mem::take(&mut self.ring_is_stale) {
+            return self.detector.hasten(&self.profile, now);
+        }
         let targets = if self.profile.accuses {
-            self.ring.clear();
-            self.ring.push(self.me.clone());
-            let living = self
-                .peers
-                .values()
-                .filter(|p| p.contact.standing != Standing::Dead);
-            self.ring.extend(living.map(|p| Seat {
-                position: p.contact.position,
-                id: p.contact.id,
-                place: p.contact.place.clone(),
-                standing: p.contact.standing,
-            }));
-            self.ring.sort_by_key(|s| (s.position, s.id));
-            observers::targets(&self.ring, &self.me.id)
+            let mut ring: Vec<Seat<'_>> = self.peers.living().map(Seat::of).collect();
+            ring.push(Seat {
+                position: self.me.position,
+                id: self.me.id,
+                place: &self.me.place,
+                standing: Standing::Alive,
+            });
+            ring.sort_unstable_by_key(|s| (s.position, s.id));
+            let (targets, horizon) = observers::targets(&ring, &self.me.id);
+            self.horizon = horizon;
+            targets
         } else {
             // Every link is watched, at 20 pings a second at most.
-            let observers = 1.max(self.peers.len() / 20);
-            self.peers
-                .keys()
+            let observers = 1.max(self.peers.count() / 20);
+            let mut ids: Vec<NodeId> = self.peers.iter().map(|p| p.contact.id).collect();
+            ids.sort_unstable();
+            ids.into_iter()
                 .map(|id| observers::Target {
-                    id: *id,
+                    id,
                     rank: 0,
                     observers,
                 })
@@ -540,7 +470,7 @@ impl Pool {
         digest: u64,
         now: Time,
     ) {
-        if !self.peers.contains_key(&target) {
+        if self.peers.get(&target).is_none() {
             return;
         }
         // A nack must arrive while it is still of use: at 80 % of what is left.

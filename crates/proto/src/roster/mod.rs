@@ -12,15 +12,15 @@ pub use entry::{Charge, Entry};
 pub use verdict::{Rule, k};
 
 use crate::{
-    claim::{Accusation, Basis, Body, Claim, MIN_FLOOR, Record, Verified},
+    claim::{Accusation, Basis, Body, Claim, MIN_FLOOR, Verified},
     identity::{Label, NodeId},
+    table::{Row, Table},
     time::Time,
     trust::Certified,
     view::Status,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -77,7 +77,7 @@ pub struct Transition {
 #[derive(Debug)]
 pub struct Roster {
     datacenter: Label,
-    entries: BTreeMap<NodeId, Entry>,
+    entries: Table<Entry>,
     removals: BTreeMap<NodeId, Verified<Claim>>,
     /// Members with accusations: the only ones a verdict may concern.
     accused: BTreeSet<NodeId>,
@@ -94,7 +94,7 @@ impl Roster {
     pub fn new(datacenter: Label) -> Self {
         Self {
             datacenter,
-            entries: BTreeMap::new(),
+            entries: Table::default(),
             removals: BTreeMap::new(),
             accused: BTreeSet::new(),
             present: BTreeMap::new(),
@@ -116,14 +116,12 @@ impl Roster {
 
     /// All members, tombstones included, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
-        self.entries.iter()
+        self.entries.rows().iter().map(|e| (e.id(), e))
     }
 
     /// Members after `after`, by id.
     pub fn after(&self, after: Option<NodeId>) -> impl Iterator<Item = (&NodeId, &Entry)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.entries
-            .range((after.map_or(Unbounded, Excluded), Unbounded))
+        self.entries.after(after).iter().map(|e| (e.id(), e))
     }
 
     /// Number of members, tombstones included.
@@ -162,25 +160,21 @@ impl Roster {
         match (&claim.body, entry) {
             (Body::Record(_), None) => true,
             (Body::Record(r), Some(e)) => {
-                r.incarnation > e.record.incarnation
-                    || (r.incarnation == e.record.incarnation
-                        && e.record_claim.bytes() != claim.bytes())
+                r.incarnation > e.record().incarnation
+                    || (r.incarnation == e.record().incarnation
+                        && e.card().bytes() != claim.bytes())
             }
             (Body::Alive(a), Some(e)) => {
                 a.incarnation >= e.incarnation()
-                    && e.alive
-                        .as_ref()
-                        .is_none_or(|held| held.bytes() != claim.bytes())
+                    && e.alive().is_none_or(|held| held.bytes() != claim.bytes())
             }
             (Body::Leave(l), Some(e)) => {
                 l.incarnation >= e.incarnation()
-                    && e.leave
-                        .as_ref()
-                        .is_none_or(|held| held.bytes() != claim.bytes())
+                    && e.leave().is_none_or(|held| held.bytes() != claim.bytes())
             }
             (Body::Accusation(a), Some(e)) => {
                 a.incarnation >= e.incarnation()
-                    && e.charges
+                    && e.charges()
                         .iter()
                         .all(|c| c.accuser.id != claim.signer || stronger(a, claim, c))
             }
@@ -210,7 +204,7 @@ impl Roster {
         }
         let subject = claim.subject();
         let outcome = match &claim.body {
-            Body::Record(record) => self.merge_record(claim, record, now),
+            Body::Record(_) => self.merge_record(claim, now),
             Body::Alive(_) | Body::Leave(_) => match self.entries.get_mut(&subject) {
                 Some(entry) => entry.merge_own(claim),
                 None => Outcome::Unknown,
@@ -223,7 +217,7 @@ impl Roster {
             if self
                 .entries
                 .get(&subject)
-                .is_some_and(|e| e.charges.is_empty())
+                .is_some_and(|e| e.charges().is_empty())
             {
                 self.accused.remove(&subject);
             }
@@ -232,20 +226,23 @@ impl Roster {
         outcome
     }
 
-    fn merge_record(
-        &mut self,
-        claim: &Verified<Claim>,
-        record: &Arc<Record>,
-        now: Time,
-    ) -> Outcome {
+    fn merge_record(&mut self, claim: &Verified<Claim>, now: Time) -> Outcome {
+        let Some(card) = claim.card() else {
+            return Outcome::NotAllowed;
+        };
         if let Some(entry) = self.entries.get_mut(&claim.signer) {
-            return entry.merge_record(claim, record, now);
+            let rack = entry.counted.then(|| entry.rack());
+            let outcome = entry.merge_record(card, now);
+            if rack.as_ref().is_some_and(|rack| *rack != entry.rack()) {
+                entry.counted = false;
+                rack.inspect(|rack| self.leave_rack(rack));
+            }
+            return outcome;
         }
         if self.entries.len() >= MAX_MEMBERS && !self.make_room() {
             return Outcome::Full;
         }
-        self.entries
-            .insert(claim.signer, Entry::new(claim, record, now));
+        self.entries.insert(Entry::new(card, now));
         Outcome::New
     }
 
@@ -283,7 +280,7 @@ impl Roster {
     /// Drops the oldest `left`, else the oldest `dead`.
     fn make_room(&mut self) -> bool {
         let oldest = |status| {
-            let tombs = self.entries.iter().filter(|(_, e)| e.status == status);
+            let tombs = self.iter().filter(|(_, e)| e.status == status);
             tombs.min_by_key(|(_, e)| e.since).map(|(id, _)| *id)
         };
         let Some(id) = oldest(Status::Left).or_else(|| oldest(Status::Dead)) else {
@@ -296,10 +293,10 @@ impl Roster {
 
     fn forget(&mut self, id: &NodeId) {
         if let Some(entry) = self.entries.remove(id) {
-            self.digests.replace(entry.hash, 0);
+            self.digests.replace(entry.hash(), 0);
             self.accused.remove(id);
-            if let Some(rack) = entry.counted {
-                self.leave_rack(&rack);
+            if entry.counted {
+                self.leave_rack(&entry.rack());
             }
         }
     }
@@ -328,13 +325,12 @@ impl Roster {
         let gone = |e: &Entry| {
             let over =
                 matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
-            over || e.certified.not_after + AFTER_CERTIFICATE < unix
+            over || e.certified().not_after + AFTER_CERTIFICATE < unix
         };
         let due: Vec<_> = self
-            .entries
             .iter()
             .filter(|(_, e)| gone(e))
-            .map(|(id, e)| (*id, e.record.name.clone()))
+            .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
         for (id, _) in &due {
             self.forget(id);
@@ -342,9 +338,14 @@ impl Roster {
         // Tombstones that fade leave the digest without a change of status.
         let fading: Vec<_> = self
             .entries
+            .rows_mut()
             .iter_mut()
-            .filter(|(_, e)| e.hash != 0 && e.has_faded(now))
-            .map(|(_, e)| std::mem::take(&mut e.hash))
+            .filter(|e| e.has_faded(now) && e.hash() != 0)
+            .map(|e| {
+                let hash = e.hash();
+                e.set_hash(0);
+                hash
+            })
             .collect();
         for hash in fading {
             self.digests.replace(hash, 0);
@@ -363,10 +364,9 @@ impl Roster {
         holds: impl Fn(&Certified) -> bool,
     ) -> Vec<(NodeId, Label)> {
         let out: Vec<_> = self
-            .entries
             .iter()
-            .filter(|(_, e)| !holds(&e.certified))
-            .map(|(id, e)| (*id, e.record.name.clone()))
+            .filter(|(_, e)| !holds(e.certified()))
+            .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
         for (id, _) in &out {
             self.forget(id);
@@ -407,10 +407,10 @@ impl Roster {
             let hash = if entry.has_faded(now) {
                 0
             } else {
-                entry.entry_hash(&id)
+                entry.state_hash()
             };
-            self.digests.replace(entry.hash, hash);
-            entry.hash = hash;
+            self.digests.replace(entry.hash(), hash);
+            entry.set_hash(hash);
         }
         self.digests.remember();
     }
@@ -427,16 +427,16 @@ impl Roster {
         let Some(entry) = self.entries.get_mut(&subject) else {
             return;
         };
-        let is = (!removed && !entry.has_left()).then(|| entry.rack());
+        let is = !removed && !entry.has_left();
         if entry.counted == is {
             return;
         }
-        let was = std::mem::replace(&mut entry.counted, is.clone());
-        if let Some(rack) = was {
-            self.leave_rack(&rack);
-        }
-        if let Some(rack) = is {
+        entry.counted = is;
+        let rack = entry.rack();
+        if is {
             *self.present.entry(rack).or_default() += 1;
+        } else {
+            self.leave_rack(&rack);
         }
     }
 }

@@ -59,7 +59,7 @@ impl Roster {
     }
 
     fn is_convicted(&self, entry: &Entry, rule: Rule) -> bool {
-        let floor = entry.record.floor();
+        let floor = entry.record().floor();
         let mut accusers = BTreeSet::new();
         let mut racks = BTreeSet::new();
         for charge in entry.standing().filter(|c| c.counts(floor)) {
@@ -72,7 +72,7 @@ impl Roster {
     /// What a verdict about this member needs now.
     pub fn rule(&self, entry: &Entry) -> Rule {
         let mut living = Racks::new();
-        for other in self.entries.values().filter(|e| {
+        for other in self.entries.rows().iter().filter(|e| {
             use crate::view::Status::{Alive, Suspect, Unreachable};
             matches!(e.status, Alive | Suspect | Unreachable)
         }) {
