@@ -115,6 +115,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         tags: config.tags.clone(),
         probe_interval: config.lan.probe_interval,
         pause_tolerance: config.lan.pause_tolerance,
+        tuning: pelago_proto::pool::Tuning::default(),
         seats: config.wan.as_ref().map_or(3, |w| w.seats),
         version: env!("CARGO_PKG_VERSION").into(),
         memory,

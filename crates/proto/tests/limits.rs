@@ -15,7 +15,7 @@ use pelago_proto::{
     federation::{Federation, MAX_MESSAGE, Tier},
     identity::{Incarnation, NodeId},
     limit::Bucket,
-    pool::{Action, Gain, News, Pool, Profile, Repair, Standing},
+    pool::{Action, Gain, News, Pool, Profile, Repair, Standing, Tuning},
     roster::{MAX_MEMBERS, MAX_REMOVALS, Outcome, Roster},
     sampler::Place,
     time::Time,
@@ -371,7 +371,7 @@ fn pool(peer: NodeId) -> Pool {
         NodeId::default(),
         place(),
         0,
-        Profile::lan(ms(200)),
+        Profile::lan(ms(200), Tuning::default()),
         rng,
         NOW,
     );

@@ -381,6 +381,7 @@ fn a_clones_refused_address_does_not_bar_the_member_that_is_held() {
         tags: Default::default(),
         probe_interval: ms(200),
         pause_tolerance: secs(2),
+        tuning: pelago_proto::pool::Tuning::default(),
         seats: 3,
         version: "0".into(),
         memory: Default::default(),
@@ -530,6 +531,7 @@ fn a_remembered_boot_at_its_end_does_not_stop_a_start() {
         tags: Default::default(),
         probe_interval: ms(200),
         pause_tolerance: secs(2),
+        tuning: pelago_proto::pool::Tuning::default(),
         seats: 3,
         version: "0".into(),
         memory: Memory {

@@ -3,7 +3,9 @@
 use crate::search;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pelago_sim::{
-    Progress, report,
+    Progress,
+    goals::{self, Bench},
+    report,
     scenario::{Overrides, Scenario},
 };
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -14,7 +16,8 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
     name = "pelago-sim",
     version,
     after_help = "Examples:\n  \
-        pelago-sim run crates/sim/scenarios/region-cut.toml -o html > report.html\n\n\
+        pelago-sim run crates/sim/scenarios/region-cut.toml -o html > report.html\n  \
+        pelago-sim goals --quick --row 5           how long until a lost host counts as dead\n\n\
         Exit codes: 0 ok, 1 something expected did not come true, 2 usage or a bad file"
 )]
 struct Cli {
@@ -26,13 +29,12 @@ struct Cli {
 enum Command {
     /// Run a scenario file and report
     Run(RunArgs),
+    /// Measure the rows of the project's goals
+    Goals(GoalsArgs),
     /// Play random fault schedules while checkers look on; what fails is made small and saved
     Hunt(search::HuntArgs),
     /// Play saved schedules again
     Replay(search::ReplayArgs),
-    /// The measurements that `goals` will replace: join, kill, leave, lost, pause, quiet
-    #[command(external_subcommand)]
-    Measure(Vec<String>),
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +50,32 @@ struct RunArgs {
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
+}
+
+#[derive(Args, Debug)]
+struct GoalsArgs {
+    /// Only this row; may be given several times
+    #[arg(long = "row", value_name = "N")]
+    rows: Vec<u8>,
+    /// Smaller pools and fewer repetitions: ten minutes instead of hours
+    #[arg(long)]
+    quick: bool,
+    /// No pool larger than this
+    #[arg(long, value_name = "N")]
+    most_nodes: Option<usize>,
+    /// How to print the figures
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: GoalsFormat,
+}
+
+/// How to print goals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum GoalsFormat {
+    /// The table of docs/measured.md
+    #[default]
+    Markdown,
+    /// For programs
+    Json,
 }
 
 /// How to print a report.
@@ -66,9 +94,9 @@ enum Format {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => scenario(&args),
+        Command::Goals(args) => measure_goals(&args),
         Command::Hunt(args) => search::hunt(&args),
         Command::Replay(args) => search::replay(&args),
-        Command::Measure(arguments) => measure(&arguments),
     };
     done.unwrap_or_else(|problem| {
         let _ = writeln!(std::io::stderr().lock(), "error: {problem}");
@@ -97,10 +125,41 @@ fn scenario(args: &RunArgs) -> Result<ExitCode, String> {
     })
 }
 
-fn measure(arguments: &[String]) -> Result<ExitCode, String> {
-    let options = crate::measure::Options::parse(arguments)?;
-    crate::measure::run(&options, &mut std::io::stdout().lock());
-    Ok(ExitCode::SUCCESS)
+fn measure_goals(args: &GoalsArgs) -> Result<ExitCode, String> {
+    if let Some(unknown) = args
+        .rows
+        .iter()
+        .find(|row| !goals::numbers().any(|number| number == **row))
+    {
+        let left_out = goals::LEFT_OUT.iter().find(|(number, _)| number == unknown);
+        let why = left_out.map_or("there is no such row", |(_, why)| why);
+        return Err(format!("row {unknown}: {why}"));
+    }
+    let mut bench = Bench::on_stderr(args.quick, args.most_nodes);
+    let rows = goals::measure(&args.rows, &mut bench, |row| {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "row {} took {:.0} s",
+            row.number,
+            row.took
+        );
+    });
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("cargo run --release -p pelago-sim -- {}", command.join(" "));
+    print(&match args.output {
+        GoalsFormat::Markdown => goals::markdown(&rows, &command),
+        GoalsFormat::Json => json(&rows)?,
+    });
+    let failed = |row: &goals::Row| {
+        row.figures
+            .iter()
+            .any(|one| one.must.is_some() && one.met() == goals::Met::No)
+    };
+    Ok(if rows.iter().any(failed) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, String> {

@@ -134,6 +134,18 @@ impl History {
     }
 }
 
+impl History {
+    /// Reports of `kind` about a watched member beyond each host's first.
+    pub(crate) fn repetitions(&self, member: NodeId, kind: EventKind) -> usize {
+        let sightings = self
+            .watched
+            .get(&member)
+            .map_or(&[][..], |watched| &watched.sightings);
+        let all = sightings.iter().filter(|(.., seen)| *seen == kind).count();
+        all - self.reports(member, kind).len()
+    }
+}
+
 impl Sighting {
     /// Who it is about, for people.
     pub(crate) fn about(&self) -> String {

@@ -22,9 +22,13 @@
 //! | `net`, `streams`, `queue` | links, QUIC and time |
 //! | [`trust`] | certificates and signatures |
 //! | `script`, `look` | hands and eyes of a test |
+//! | [`goals`] | the project's goals as measurements |
+//! | [`comparator`] | what others do, in the same network |
 //! | `ledger` | what was reported, held against the truth |
 //! | [`scenario`], [`report`] | runs that files describe, and what came of them |
 
+pub mod comparator;
+pub mod goals;
 mod history;
 pub mod hunt;
 mod ledger;

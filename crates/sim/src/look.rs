@@ -369,6 +369,50 @@ impl World {
         hosts.iter().filter_map(first).collect()
     }
 
+    /// When each host first reported an event of this kind about a watched node.
+    pub(crate) fn report_times(&self, name: &str, kind: EventKind) -> BTreeMap<usize, Duration> {
+        self.history.reports(self.id(name), kind)
+    }
+
+    /// How often anybody reported an event of this kind about one of these watched nodes a second time or later.
+    pub(crate) fn repeated_reports(&self, names: &[String], kind: EventKind) -> usize {
+        let of = |name: &String| self.history.repetitions(self.id(name), kind);
+        names.iter().map(of).sum()
+    }
+
+    /// Whether at least this share of all running servers carry, for every datacenter, the roster that most of its own
+    /// members carry.
+    pub(crate) fn catalogs_agree(&mut self, share: f64) -> bool {
+        let mut homes: BTreeMap<Label, String> = BTreeMap::new();
+        let (mut servers, mut agreeing) = (0u32, 0u32);
+        let running: Vec<usize> = self.running().collect();
+        for host in &running {
+            let who = &self.slots[*host].who;
+            if who.role == Role::Client && !homes.contains_key(&who.datacenter) {
+                let name = who.datacenter.clone();
+                let view = self.view_of(*host);
+                let digest =
+                    view.and_then(|view| Some(view.datacenters.get(&name)?.digest.clone()));
+                homes.extend(digest.map(|digest| (name, digest)));
+            }
+        }
+        for host in running {
+            if self.slots[host].who.role != Role::Server {
+                continue;
+            }
+            servers += 1;
+            let agrees = self.view_of(host).is_some_and(|view| {
+                homes.iter().all(|(name, digest)| {
+                    view.datacenters
+                        .get(name)
+                        .is_some_and(|known| known.digest == *digest)
+                })
+            });
+            agreeing += u32::from(agrees);
+        }
+        f64::from(agreeing) >= share * f64::from(servers)
+    }
+
     /// Keeps only counts of what happens from now on: for large worlds.
     pub const fn forget_events(&mut self) {
         self.history.terse = true;

@@ -1,7 +1,6 @@
 //! Runs scenarios in virtual time and prints what came of them.
 
 mod cli;
-mod measure;
 mod search;
 
 use std::process::ExitCode;

@@ -217,6 +217,11 @@ impl Plan {
         self
     }
 
+    /// What everything random in it follows from.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Builds the world; nothing runs yet.
     pub fn build(self) -> World {
         let mut world = World::new(self.seed, self.links, self.lifetime);
@@ -336,6 +341,7 @@ impl Plan {
             tags: BTreeMap::new(),
             probe_interval: Duration::from_millis(200),
             pause_tolerance: Duration::from_secs(2),
+            tuning: pelago_proto::pool::Tuning::default(),
             seats: group.seats,
             version: "sim".to_owned(),
             memory: Memory::default(),

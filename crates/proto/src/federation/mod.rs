@@ -219,7 +219,7 @@ impl Federation {
             me.id,
             place,
             ring,
-            Profile::lan(settings.probe_interval),
+            Profile::lan(settings.probe_interval, settings.tuning),
             pool_rng(),
             now,
         );

@@ -2,6 +2,7 @@
 
 use crate::{
     identity::{Label, NodeId},
+    pool::Tuning,
     trust::Certified,
 };
 use ipnet::IpNet;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Longest own pause that must not be taken for a death (2 s).
     pub pause_tolerance: Duration,
+    /// What the LAN pool does beyond plain SWIM.
+    pub tuning: Tuning,
     /// WAN seats this node wants its datacenter to fill (3).
     pub seats: u8,
     /// Software version, shown to others.

@@ -156,6 +156,7 @@ impl Pool {
         self.rebuild_ring(now);
         if let Some(watch) = self.detector.watches.get_mut(id)
             && watch.suspected.is_none()
+            && !watch.target.is_strange()
         {
             watch.suspected = Some(now);
             watch.next = now;

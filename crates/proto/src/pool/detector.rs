@@ -332,7 +332,7 @@ impl Pool {
 
     /// Pings a few peers that may not know us yet: the pings carry our introduction.
     pub fn greet(&mut self, digest: u64, now: Time) {
-        let fanout = self.profile.fanout;
+        let fanout = self.profile.tuning.fanout.max(1);
         for id in self.draw(fanout, |_| true) {
             let number = self.detector.number(id, Purpose::Random, now);
             self.send_ping(id, number, false, Route::Main, digest);
@@ -520,10 +520,11 @@ impl Pool {
     /// The time to wait for one answer from a peer.
     fn patience(&self, id: &NodeId) -> Duration {
         let [least, most, unknown] = self.profile.patience;
-        let patience = self
-            .peers
-            .get(id)
-            .map_or(unknown, |p| p.rtt().timeout(least, most, unknown));
+        let patience = match self.peers.get(id) {
+            _ if !self.profile.tuning.measured_patience => most,
+            Some(peer) => peer.rtt().timeout(least, most, unknown),
+            None => unknown,
+        };
         self.health.stretch(patience)
     }
 
@@ -536,7 +537,7 @@ impl Pool {
             return;
         };
         // A suspect is pinged every interval by each of its observers; everybody else takes turns.
-        let turns = if watch.suspected.is_some() {
+        let turns = if watch.suspected.is_some() && !watch.target.is_strange() {
             1
         } else {
             watch.target.observers.max(1)
@@ -549,12 +550,13 @@ impl Pool {
 
     pub(super) fn ping_watched(&mut self, id: &NodeId, fresh: bool, digest: u64, now: Time) {
         let number = self.detector.number(*id, Purpose::Watch, now);
-        let route = if fresh {
+        let route = if fresh && self.profile.tuning.closed_ports {
             Route::Fresh(ProbeId(number))
         } else {
             Route::Main
         };
-        self.send_ping(*id, number, true, route, digest);
+        let spaced = self.profile.tuning.spacing && self.profile.tuning.observers;
+        self.send_ping(*id, number, spaced, route, digest);
     }
 
     /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
@@ -591,7 +593,7 @@ impl Pool {
 
     /// Up to k relays out of different failure domains: one in the target's rack, one in its zone, one elsewhere.
     fn relays(&mut self, id: &NodeId) -> Vec<NodeId> {
-        let Some(target) = self.peers.get(id) else {
+        let Some(target) = self.peers.get(id).filter(|_| self.profile.tuning.relays) else {
             return Vec::new();
         };
         let place = target.contact.place.clone();

@@ -8,12 +8,21 @@ use std::time::Duration;
 pub const MAX: u8 = 8;
 
 /// 0 = healthy … [`MAX`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Health {
     score: u8,
+    most: u8,
 }
 
 impl Health {
+    /// A healthy one; if not `counted`, it stays so.
+    pub fn new(counted: bool) -> Self {
+        Self {
+            score: 0,
+            most: if counted { MAX } else { 0 },
+        }
+    }
+
     /// The score.
     pub fn score(&self) -> u8 {
         self.score
@@ -26,7 +35,7 @@ impl Health {
 
     /// Something that is our own fault as likely as anybody's: missed nacks, a late loop, an accusation against us.
     pub fn failed(&mut self, by: u8) {
-        self.score = self.score.saturating_add(by).min(MAX);
+        self.score = self.score.saturating_add(by).min(self.most);
     }
 
     /// A duration stretched by the score.

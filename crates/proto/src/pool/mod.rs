@@ -13,6 +13,7 @@ mod peers;
 mod repair;
 mod rtt;
 mod spacing;
+mod tuning;
 
 use crate::{
     federation::ProbeId,
@@ -32,6 +33,7 @@ use rand::rngs::ChaCha12Rng;
 pub use repair::{Gain, Repair};
 use spacing::Spacing;
 use std::{collections::VecDeque, time::Duration};
+pub use tuning::Tuning;
 
 /// What a ping or an ack weighs without news.
 const FRAME: usize = 40;
@@ -46,26 +48,20 @@ pub struct Profile {
     pub last_chance: Duration,
     /// Whether silence leads to accusations (LAN), or only to a link that is down (WAN).
     pub accuses: bool,
-    /// Peers that news is pushed to on first receipt.
-    pub fanout: usize,
-    /// Times that a news item also rides on pings and acks.
-    pub rides: u8,
-    /// Shares of a draw in percent: same rack, same zone, far.
-    pub shares: [u32; 3],
+    /// The mechanisms.
+    pub tuning: Tuning,
 }
 
 impl Profile {
     /// Inside a datacenter.
-    pub fn lan(probe_interval: Duration) -> Self {
+    pub fn lan(probe_interval: Duration, tuning: Tuning) -> Self {
         let ms = Duration::from_millis;
         Self {
             probe_interval,
             patience: [ms(15), ms(60), ms(50)],
             last_chance: ms(60),
             accuses: true,
-            fanout: 5,
-            rides: 3,
-            shares: [50, 30, 20],
+            tuning,
         }
     }
 
@@ -77,9 +73,12 @@ impl Profile {
             patience: [ms(200), ms(900), ms(900)],
             last_chance: ms(500),
             accuses: false,
-            fanout: 3,
-            rides: 2,
-            shares: [34, 33, 33],
+            tuning: Tuning {
+                fanout: 3,
+                rides: 2,
+                shares: [34, 33, 33],
+                ..Tuning::default()
+            },
         }
     }
 }
@@ -207,8 +206,9 @@ impl Pool {
         rng: ChaCha12Rng,
         now: Time,
     ) -> Self {
+        let health = Health::new(profile.tuning.local_health);
         Self {
-            peers: Peers::new(place.clone(), profile.shares),
+            peers: Peers::new(place.clone(), profile.tuning.shares),
             me: Me {
                 position,
                 id: me,
@@ -223,7 +223,7 @@ impl Pool {
             spacing: Spacing::default(),
             gossip: Gossip::default(),
             repair: Repair::default(),
-            health: Health::default(),
+            health,
             tally: Tally::default(),
             actions: VecDeque::new(),
         }
@@ -324,12 +324,12 @@ impl Pool {
     /// Queues a fact to ride on pings and acks.
     pub fn enqueue(&mut self, item: &Item, subject: NodeId, signer: NodeId, priority: Priority) {
         self.gossip
-            .insert(item, subject, signer, priority, self.profile.rides);
+            .insert(item, subject, signer, priority, self.profile.tuning.rides);
     }
 
     /// Pushes facts to `fanout` drawn peers at once, except the one they came from.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
-        let fanout = self.profile.fanout;
+        let fanout = self.profile.tuning.fanout;
         let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
         for to in targets {
             self.push_to(to, items);
@@ -380,7 +380,7 @@ impl Pool {
         } - FRAME;
         let mut news = Vec::new();
         for item in peer.charges() {
-            if item.size() <= room {
+            if self.profile.tuning.buddies && item.size() <= room {
                 room -= item.size();
                 news.push(item.clone());
             }
@@ -400,7 +400,8 @@ impl Pool {
         let accused = self.peers.get(accused).map(|p| p.standing);
         let lost = usize::from(accused == Some(Standing::Alive));
         let unaccused = self.peers.stand(Standing::Alive) - lost;
-        2 * unaccused >= self.living() && self.detector.sample_answered()
+        !self.profile.tuning.quorate
+            || (2 * unaccused >= self.living() && self.detector.sample_answered())
     }
 
     /// Somebody came, went or changed at this position: of interest only if whom we watch depends on it.
@@ -425,8 +426,12 @@ impl Pool {
                 standing: Standing::Alive,
             });
             ring.sort_unstable_by_key(|s| (s.position, s.id));
-            let (targets, horizon) = observers::targets(&ring, &self.me.id);
+            let (mut targets, horizon) = observers::targets(&ring, &self.me.id);
             self.horizon = horizon;
+            if !self.profile.tuning.observers {
+                observers::everybody(&mut targets, &ring, &self.me.id);
+                self.horizon = None;
+            }
             targets
         } else {
             // Every link is watched, at 20 pings a second at most.

@@ -6,7 +6,7 @@
 
 use super::{Peer, Profile, Standing};
 use crate::{identity::NodeId, roster::k, sampler::Place};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// One member on the ring.
 #[derive(Clone, Debug)]
@@ -116,6 +116,28 @@ pub fn targets(ring: &[Seat<'_>], me: &NodeId) -> (Vec<Target>, Option<Horizon>)
         to: ring[(at + ahead + 1) % ring.len()].position,
     });
     (targets, horizon)
+}
+
+/// The rank of those who probe a member without being one of its observers: they sign long after those.
+const STRANGER: usize = 50;
+
+/// Makes everybody a target, in turn, as in SWIM. The observers among us keep their ranks: they confirm what others find.
+pub fn everybody(targets: &mut Vec<Target>, ring: &[Seat<'_>], me: &NodeId) {
+    let observers = ring.len().saturating_sub(1).max(1);
+    let ranks: BTreeMap<NodeId, usize> = targets.drain(..).map(|t| (t.id, t.rank)).collect();
+    let others = ring.iter().filter(|seat| seat.id != *me);
+    targets.extend(others.map(|seat| Target {
+        id: seat.id,
+        rank: ranks.get(&seat.id).copied().unwrap_or(STRANGER),
+        observers,
+    }));
+}
+
+impl Target {
+    /// Whether we probe it without being one of its observers.
+    pub fn is_strange(&self) -> bool {
+        self.rank == STRANGER
+    }
 }
 
 /// The observers of the member at `at`: its first unaccused successors, the last replaced if all share one rack. And how

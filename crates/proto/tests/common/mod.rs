@@ -293,6 +293,7 @@ impl Node {
             tags: BTreeMap::new(),
             probe_interval: ms(200),
             pause_tolerance: secs(2),
+            tuning: pelago_proto::pool::Tuning::default(),
             seats: 3,
             version: "0.1.0".into(),
             memory: Default::default(),

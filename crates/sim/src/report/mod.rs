@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 pub use html::page;
+pub(crate) use table::number;
 pub use table::{sheet, text};
 
 /// Everything about one run.
