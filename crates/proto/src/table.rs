@@ -95,7 +95,8 @@ impl<T: Row> Table<T> {
     /// Where an id is, or where it would be: searched from where evenly spread ids would have it.
     fn find(&self, id: &NodeId) -> Result<usize, usize> {
         let (rows, head) = (&self.rows[..], head(id));
-        let is_below = |row: &T| (row.head(), row.id()) < (head, id);
+        // The id itself is elsewhere in memory: it is looked at only where heads are equal.
+        let is_below = |row: &T| row.head() < head || (row.head() == head && row.id() < id);
         let below = |at: usize| rows.get(at).is_some_and(is_below);
         let mut low = ((u64::from(head) * rows.len() as u64) >> 32) as usize;
         let (mut high, mut step) = (low, 8);

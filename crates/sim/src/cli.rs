@@ -35,6 +35,8 @@ enum Command {
     Hunt(search::HuntArgs),
     /// Play saved schedules again
     Replay(search::ReplayArgs),
+    /// How large a world can be: speed, memory, and where both go
+    Scale(crate::scale::ScaleArgs),
 }
 
 #[derive(Args, Debug)]
@@ -97,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Goals(args) => measure_goals(&args),
         Command::Hunt(args) => search::hunt(&args),
         Command::Replay(args) => search::replay(&args),
+        Command::Scale(args) => scale(&args),
     };
     done.unwrap_or_else(|problem| {
         let _ = writeln!(std::io::stderr().lock(), "error: {problem}");
@@ -160,6 +163,11 @@ fn measure_goals(args: &GoalsArgs) -> Result<ExitCode, String> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn scale(args: &crate::scale::ScaleArgs) -> Result<ExitCode, String> {
+    print(&crate::scale::run(args)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, String> {

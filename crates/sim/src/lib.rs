@@ -27,6 +27,7 @@
 //! | `ledger` | what was reported, held against the truth |
 //! | [`scenario`], [`report`] | runs that files describe, and what came of them |
 
+mod census;
 pub mod comparator;
 pub mod goals;
 mod history;
@@ -45,8 +46,10 @@ mod streams;
 mod tap;
 mod traffic;
 pub mod trust;
+mod warm;
 mod world;
 
+pub use census::Census;
 pub use history::Spread;
 pub use ledger::{Ledger, Wrong};
 pub use net::{Burst, Link, Links, Shape};

@@ -300,6 +300,12 @@ impl World {
 
 /// What happened.
 impl World {
+    /// How many members all running nodes together keep track of.
+    pub fn known_members(&self) -> usize {
+        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        running.map(|process| process.federation.members()).sum()
+    }
+
     /// How often anybody reported an event of this kind.
     pub fn count(&self, kind: EventKind) -> u64 {
         self.history.count(kind)

@@ -1,6 +1,7 @@
 //! Runs scenarios in virtual time and prints what came of them.
 
 mod cli;
+mod scale;
 mod search;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use crate::{
 use pelago_proto::{
     federation::{Memory, Settings},
     identity::{Label, Role},
+    trust::Authority,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -241,7 +242,7 @@ impl Plan {
                 .get(name)
                 .unwrap_or_else(|| panic!("nobody to join is called {name}"))
         };
-        let none = BTreeSet::new();
+        let mut known = BTreeMap::<Vec<Label>, Arc<[Authority]>>::new();
         for node in &mut planned {
             let lan = node
                 .lan_join
@@ -253,12 +254,14 @@ impl Plan {
                 .iter()
                 .map(|name| Endpoint::Wan(find(name)).address())
                 .collect();
-            let authorities = node
-                .authorities
-                .iter()
-                .map(|name| world.realm().authority(name, &none, 1))
-                .collect();
-            world.add(node, lan, wan, authorities);
+            let authorities = known
+                .entry(std::mem::take(&mut node.authorities))
+                .or_insert_with_key(|names| {
+                    let none = BTreeSet::new();
+                    let authority = |name| world.realm().authority(name, &none, 1);
+                    names.iter().map(authority).collect()
+                });
+            world.add(node, lan, wan, Arc::clone(authorities));
         }
         world
     }

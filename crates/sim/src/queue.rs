@@ -45,6 +45,17 @@ impl<T> Queue<T> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
+    /// What happens next.
+    pub(crate) fn next(&self) -> Option<&T> {
+        let Reverse((.., place)) = self.heap.peek()?;
+        self.items[*place as usize].as_ref()
+    }
+
+    /// How much waits.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<(Time, T)> {
         let Reverse((at, _, _, place)) = self.heap.pop()?;
         self.free.push(place);

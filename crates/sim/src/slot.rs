@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     pub(crate) settings: Settings,
     pub(crate) lan_seeds: Vec<SocketAddr>,
     pub(crate) wan_seeds: Vec<SocketAddr>,
-    pub(crate) authorities: Vec<Authority>,
+    pub(crate) authorities: Arc<[Authority]>,
     /// What the last process left on disk.
     pub(crate) memory: Memory,
     /// Whether the host is there at all; if so, it refuses packets to closed ports.

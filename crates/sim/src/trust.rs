@@ -12,6 +12,7 @@ use pelago_proto::{
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -35,16 +36,41 @@ pub struct Realm {
     unix: AtomicU64,
     issued: AtomicU64,
     /// What genuine leaves say, by their seals: ten thousand judges share one copy of each.
-    judged: Mutex<HashMap<[u8; MAC_SIZE], Arc<Certified>>>,
+    judged: Mutex<ByEnd<Arc<Certified>>>,
     /// Claims that some node verified, by the ends of their signatures: the same for claims.
     claims: Mutex<Remembered>,
+    /// What processes that start with the same authorities believe: one copy for all of them.
+    beginnings: Mutex<Vec<(Vec<Authority>, Arc<Authorities>)>>,
+}
+
+/// Things by the last bytes of what was sealed or signed, which are as good as random.
+type ByEnd<T> = HashMap<u64, T, BuildHasherDefault<AsIs>>;
+
+fn end(bytes: &[u8]) -> Option<u64> {
+    bytes.last_chunk().map(|end| u64::from_be_bytes(*end))
+}
+
+/// Hashes what is a hash already.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = end(bytes).unwrap_or_default();
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
 }
 
 /// Claims verified lately, for all nodes of a world together. When the younger half is full the older one is forgotten.
 #[derive(Debug, Default)]
 struct Remembered {
-    younger: HashMap<[u8; 16], Verified<Claim>>,
-    older: HashMap<[u8; 16], Verified<Claim>>,
+    younger: ByEnd<Verified<Claim>>,
+    older: ByEnd<Verified<Claim>>,
 }
 
 impl Remembered {
@@ -52,19 +78,19 @@ impl Remembered {
     const HALF: usize = 1 << 18;
 
     fn get(&self, bytes: &[u8]) -> Option<Verified<Claim>> {
-        let end = bytes.last_chunk::<16>()?;
-        let held = self.younger.get(end).or_else(|| self.older.get(end));
+        let end = end(bytes)?;
+        let held = self.younger.get(&end).or_else(|| self.older.get(&end));
         held.cloned()
     }
 
     fn insert(&mut self, claim: &Verified<Claim>) {
-        let Some(end) = claim.bytes().last_chunk::<16>() else {
+        let Some(end) = end(claim.bytes()) else {
             return;
         };
         if self.younger.len() >= Self::HALF {
             self.older = std::mem::take(&mut self.younger);
         }
-        self.younger.insert(*end, claim.clone());
+        self.younger.insert(end, claim.clone());
     }
 }
 
@@ -102,6 +128,7 @@ impl Realm {
             issued: AtomicU64::new(0),
             judged: Mutex::default(),
             claims: Mutex::default(),
+            beginnings: Mutex::default(),
         })
     }
 
@@ -184,9 +211,9 @@ impl Realm {
 
     /// What a leaf says, if it is genuine; lifetime and revocation are each judge's own business.
     pub(crate) fn read_leaf(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
-        let seal = leaf.last_chunk::<MAC_SIZE>().ok_or(MALFORMED)?;
-        if let Some(known) = lock(&self.judged).get(seal)
-            && *known.leaf == *leaf
+        let seal = end(leaf).ok_or(MALFORMED)?;
+        if let Some(known) = lock(&self.judged).get(&seal)
+            && (std::ptr::eq(&*known.leaf, leaf) || *known.leaf == *leaf)
         {
             return Ok(Arc::clone(known));
         }
@@ -216,8 +243,48 @@ impl Realm {
             leaf: leaf.into(),
         });
         self.unseal(leaf, certified.datacenter.as_str())?;
-        lock(&self.judged).insert(*seal, Arc::clone(&certified));
+        lock(&self.judged).insert(seal, Arc::clone(&certified));
         Ok(certified)
+    }
+
+    /// An authority with its revocation list, if both are genuine.
+    fn read_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<(Label, Known), Refusal> {
+        let mut ca = Reader(self.unseal(certificate, "")?);
+        if ca.take::<8>()? != *CA {
+            return Err(MALFORMED);
+        }
+        let datacenter = ca.label()?;
+        let mut list = Reader(self.unseal(crl, datacenter.as_str())?);
+        if list.take::<8>()? != *CRL || list.label()? != datacenter {
+            return Err(MALFORMED);
+        }
+        let crl_number = u64::from_be_bytes(list.take()?);
+        let (serials, []) = list.0.as_chunks::<SERIAL_SIZE>() else {
+            return Err(MALFORMED);
+        };
+        let authority = Authority {
+            datacenter: datacenter.clone(),
+            certificate: certificate.into(),
+            crl: crl.into(),
+            crl_number,
+        };
+        let revoked = serials.iter().copied().collect();
+        Ok((datacenter, Known { authority, revoked }))
+    }
+
+    /// What a process believes that starts with these authorities.
+    fn beginning(&self, authorities: &[Authority]) -> Arc<Authorities> {
+        let mut beginnings = lock(&self.beginnings);
+        if let Some((_, known)) = beginnings.iter().find(|(from, _)| from == authorities) {
+            return Arc::clone(known);
+        }
+        let read = |authority: &Authority| {
+            self.read_authority(&authority.certificate, &authority.crl)
+                .expect("the world's authorities are genuine")
+        };
+        let known: Arc<Authorities> = Arc::new(authorities.iter().map(read).collect());
+        beginnings.push((authorities.to_vec(), Arc::clone(&known)));
+        known
     }
 
     fn count(&self) -> [u8; 8] {
@@ -257,15 +324,19 @@ pub struct SimTrust {
     key: [u8; 32],
     lan_key: [u8; 32],
     own: Mutex<Arc<Certified>>,
-    authorities: Mutex<BTreeMap<Label, Known>>,
+    /// Shared until one of those who share it learns something.
+    authorities: Mutex<Arc<Authorities>>,
     /// How far its wall clock is off, seconds.
     clock: AtomicI64,
     signed: AtomicU64,
     verified: AtomicU64,
 }
 
+/// What somebody believes about authorities.
+type Authorities = BTreeMap<Label, Known>;
+
 /// An authority with the serials that its list revokes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     authority: Authority,
     revoked: BTreeSet<[u8; SERIAL_SIZE]>,
@@ -282,22 +353,16 @@ impl SimTrust {
         let certified = realm
             .read_leaf(&identity.leaf)
             .expect("the world issues only genuine leaves");
-        let trust = Self {
+        Self {
             realm: Arc::clone(realm),
             key: identity.key,
             lan_key,
             own: Mutex::new(certified),
-            authorities: Mutex::default(),
+            authorities: Mutex::new(realm.beginning(authorities)),
             clock: AtomicI64::new(0),
             signed: AtomicU64::new(0),
             verified: AtomicU64::new(0),
-        };
-        for authority in authorities {
-            trust
-                .admit_authority(&authority.certificate, &authority.crl)
-                .expect("the world's authorities are genuine");
         }
-        trust
     }
 
     /// Puts a renewed certificate over the same key in place.
@@ -371,36 +436,14 @@ impl Trust for SimTrust {
     }
 
     fn admit_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<bool, Refusal> {
-        let mut ca = Reader(self.realm.unseal(certificate, "")?);
-        if ca.take::<8>()? != *CA {
-            return Err(MALFORMED);
-        }
-        let datacenter = ca.label()?;
-        let mut list = Reader(self.realm.unseal(crl, datacenter.as_str())?);
-        if list.take::<8>()? != *CRL || list.label()? != datacenter {
-            return Err(MALFORMED);
-        }
-        let crl_number = u64::from_be_bytes(list.take()?);
-        let (serials, []) = list.0.as_chunks::<SERIAL_SIZE>() else {
-            return Err(MALFORMED);
-        };
-
+        let (datacenter, known) = self.realm.read_authority(certificate, crl)?;
         let mut authorities = lock(&self.authorities);
-        if authorities
-            .get(&datacenter)
-            .is_some_and(|known| known.authority.crl_number >= crl_number)
-        {
-            return Ok(false);
+        let held = authorities.get(&datacenter);
+        let news = held.is_none_or(|held| held.authority.crl_number < known.authority.crl_number);
+        if news {
+            Arc::make_mut(&mut authorities).insert(datacenter, known);
         }
-        let authority = Authority {
-            datacenter: datacenter.clone(),
-            certificate: certificate.into(),
-            crl: crl.into(),
-            crl_number,
-        };
-        let revoked = serials.iter().copied().collect();
-        authorities.insert(datacenter, Known { authority, revoked });
-        Ok(true)
+        Ok(news)
     }
 
     fn unix_time(&self) -> u64 {

@@ -162,7 +162,7 @@ impl World {
         planned: &Planned,
         lan_seeds: Vec<SocketAddr>,
         wan_seeds: Vec<SocketAddr>,
-        authorities: Vec<Authority>,
+        authorities: Arc<[Authority]>,
     ) {
         let identity = self.realm.identity(&planned.who, self.certificate_end());
         let id = SimTrust::new(&self.realm, &identity, &[], [0; 32]).own().id;
@@ -201,6 +201,18 @@ impl World {
 
     /// Starts a process with what is on disk; a lost host comes back for it.
     pub(crate) fn start_process(&mut self, host: usize) {
+        self.make_process(host);
+        let now = self.now;
+        let slot = &mut self.slots[host];
+        if let Some(process) = &mut slot.process {
+            let (lan, wan) = (slot.lan_seeds.clone(), slot.wan_seeds.clone());
+            process.federation.seeds(lan, wan, now);
+        }
+        self.drive(host);
+    }
+
+    /// A process that knows itself and nobody else, and has not been told whom to ask.
+    pub(crate) fn make_process(&mut self, host: usize) {
         let mut lan_key = [0; 32];
         let mut rng_seed = [0; 32];
         self.dice.fill_bytes(&mut lan_key);
@@ -218,9 +230,8 @@ impl World {
             lan_key,
         ));
         let judge: Arc<dyn Trust> = Arc::<SimTrust>::clone(&trust);
-        let mut federation = Federation::new(settings, judge, rng_seed, self.now)
+        let federation = Federation::new(settings, judge, rng_seed, self.now)
             .unwrap_or_else(|error| panic!("{} does not start: {error}", slot.name));
-        federation.seeds(slot.lan_seeds.clone(), slot.wan_seeds.clone(), self.now);
         slot.process = Some(Process {
             federation,
             trust,
@@ -231,7 +242,6 @@ impl World {
             starved: false,
             inbox: VecDeque::new(),
         });
-        self.drive(host);
     }
 
     /// Lets everything happen that happens up to and including `end`.

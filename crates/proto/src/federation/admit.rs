@@ -4,7 +4,7 @@
 use super::{Federation, Fresh, Tier};
 use crate::{
     catalog::{Known, MAX_DATACENTERS},
-    claim::{Body, Claim, Heard, Record, Verified, verify},
+    claim::{Body, Card, Claim, Heard, Record, Verified, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
     pool::{News, Priority, Standing},
@@ -159,16 +159,17 @@ impl Federation {
         let Some(known) = self.catalog.get_mut(datacenter) else {
             return false;
         };
-        let held = known.roster.get(&subject).map(|entry| Item {
-            claim: Arc::clone(entry.card().bytes()),
-            leaf: Some(Arc::clone(&entry.certified().leaf)),
-        });
+        let before = known.roster.said(&subject);
         let outcome = known.roster.merge_aged(&verified, now, arrival.age, unix);
         match outcome {
             Outcome::Conflict { .. } => {
                 self.saw_clone(datacenter, subject, now);
-                if let (Some(held), Some(from), Tier::Wan) = (held, arrival.from, arrival.tier) {
+                if let (Some(held), Some(from), Tier::Wan) = (&before, arrival.from, arrival.tier) {
                     // Its datacenter knows one of the two only, so nobody there can put it right.
+                    let held = Item {
+                        claim: Arc::clone(held.bytes()),
+                        leaf: Some(Arc::clone(&held.certified.leaf)),
+                    };
                     self.wan.push_to(from, &[held]);
                 }
             }
@@ -191,10 +192,12 @@ impl Federation {
             return false;
         }
         if let Body::Record(record) = &verified.body {
-            self.home.insert(subject, datacenter.clone());
+            if !own {
+                self.abroad.insert(subject, datacenter.clone());
+            }
             self.bar(subject, record, own);
         }
-        self.after_merge(datacenter, subject, now);
+        self.after_merge(datacenter, subject, before, now);
         let with_leaf = matches!(
             kind,
             crate::claim::Kind::Record | crate::claim::Kind::Removal
@@ -203,7 +206,8 @@ impl Federation {
             claim: Arc::clone(verified.bytes()),
             leaf: with_leaf.then(|| Arc::clone(&verified.signer().leaf)),
         };
-        if own {
+        // What came out of our own memory is nobody's news.
+        if own && (arrival.from.is_some() || !arrival.bulk) {
             let priority = match kind {
                 crate::claim::Kind::Accusation => Priority::Suspicion,
                 crate::claim::Kind::Removal => Priority::Rest,
@@ -220,6 +224,19 @@ impl Federation {
             });
         }
         true
+    }
+
+    /// Takes in what the driver kept or has from elsewhere, as if a peer had told it in bulk: judged like everything else,
+    /// but not passed on.
+    pub fn adopt(&mut self, bundles: &[Bundle], now: Time) {
+        let arrival = Arrival {
+            from: None,
+            tier: Tier::Lan,
+            bulk: true,
+            age: Duration::ZERO,
+        };
+        self.accept_bundles(bundles, arrival, now);
+        self.settle(now);
     }
 
     /// Everything in a bundle, record first. Returns whether anything changed.
@@ -310,7 +327,7 @@ impl Federation {
                 .and_then(|l| self.trust.certify(l).ok())
                 .map(|c| c.datacenter.clone()),
             Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_) => {
-                self.home.get(&claim.signer).cloned()
+                self.home(&claim.signer).cloned()
             }
         }
     }
@@ -344,6 +361,16 @@ impl Federation {
     fn may_verify(&mut self, relay: Option<NodeId>, now: Time) -> bool {
         let within = relay.is_none_or(|id| take(&mut self.relays, id, RELAY_RATE, now));
         within && self.verifications.take(1.0, now)
+    }
+
+    /// Forgets the budgets of those who are at rest: a new one would be as full.
+    pub(super) fn rest_budgets(&mut self, now: Time) {
+        for (buckets, (_, burst)) in [
+            (&mut self.budgets, SIGNER_RATE),
+            (&mut self.relays, RELAY_RATE),
+        ] {
+            buckets.retain(|_, bucket| !bucket.take(burst, now));
+        }
     }
 
     /// Whether this signer, who is proven by now, may say one more thing.
@@ -426,7 +453,14 @@ impl Federation {
     }
 
     /// A roster changed: tells the pools, and whoever listens.
-    pub(super) fn after_merge(&mut self, datacenter: &Label, subject: NodeId, now: Time) {
+    /// `before` is what the subject had said of itself until then.
+    pub(super) fn after_merge(
+        &mut self,
+        datacenter: &Label,
+        subject: NodeId,
+        before: Option<Arc<Card>>,
+        now: Time,
+    ) {
         self.changed();
         let Some(known) = self.catalog.get_mut(datacenter) else {
             return;
@@ -436,7 +470,7 @@ impl Federation {
         for transition in &transitions {
             self.announce(datacenter, *transition, now);
         }
-        self.announce_record(datacenter, subject, now);
+        self.announce_record(datacenter, subject, before, now);
         for id in transitions
             .iter()
             .map(|t| t.id)
@@ -459,8 +493,7 @@ impl Federation {
         let Some(entry) = entry else {
             self.lan.remove(&id);
             self.wan.remove(&id);
-            self.home.remove(&id);
-            self.announced.remove(&id);
+            self.abroad.remove(&id);
             return;
         };
         let standing = match entry.status {
@@ -556,22 +589,27 @@ impl Federation {
     }
 
     /// A seat that came or went, or a record that otherwise changed.
-    fn announce_record(&mut self, datacenter: &Label, id: NodeId, now: Time) {
+    fn announce_record(
+        &mut self,
+        datacenter: &Label,
+        id: NodeId,
+        before: Option<Arc<Card>>,
+        now: Time,
+    ) {
         let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else {
             return;
         };
-        let new = (entry.record().seat, entry.card().hash());
-        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
-        let old = self.announced.insert(id, new);
-        let (kind, detail) = match (old, new) {
-            (None, (false, _)) => return,
-            (None | Some((false, _)), (true, _)) => (EventKind::Elected, "holds a WAN seat"),
-            (Some((true, _)), (false, _)) => (EventKind::Resigned, "gave its WAN seat up"),
-            (Some((_, old)), (_, new)) if old != new => {
-                (EventKind::Updated, "published a new record")
-            }
-            _ => return,
+        let (sat, sits) = (before.as_ref().map(|b| b.record.seat), entry.record().seat);
+        let (kind, detail) = match (sat, sits) {
+            (None | Some(false), true) => (EventKind::Elected, "holds a WAN seat"),
+            (Some(true), false) => (EventKind::Resigned, "gave its WAN seat up"),
+            (None, false) => return,
+            (Some(_), _) => (EventKind::Updated, "published a new record"),
         };
+        if before.is_some_and(|b| Arc::ptr_eq(&b, entry.card())) {
+            return;
+        }
+        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
         self.event(
             now,
             kind,

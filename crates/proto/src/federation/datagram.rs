@@ -80,7 +80,7 @@ impl Federation {
         };
         let known = match tier {
             Tier::Lan => self.own().roster.get(&from).is_some(),
-            Tier::Wan => self.home.contains_key(&from),
+            Tier::Wan => self.home(&from).is_some(),
         };
         if !known {
             self.drop("unknown_sender");

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     election::Decision,
     identity::{Label, NodeId},
+    pool::{Peer, Standing},
     time::{Deadline, Time},
     view::{EventKind, Reachability, Status},
     wire::Ask,
@@ -28,6 +29,8 @@ const WAN_AGAIN: Duration = Duration::from_secs(5);
 const WAN_RETRY: (u64, u64) = (500, 3_000);
 /// How often unknown signers may send us asking.
 const WANT_EVERY: Duration = Duration::from_secs(1);
+/// Members remembered for the next start.
+const REMEMBERED: usize = 16;
 /// From this many suspects on a rack or zone counts as one event.
 const DOMAIN_MEMBERS: usize = 3;
 
@@ -43,6 +46,8 @@ pub(super) struct Duties {
     /// Peers that spoke of signers unknown here.
     wanted: BTreeMap<NodeId, Tier>,
     wanted_next: Time,
+    /// Members whose addresses are remembered for the next start.
+    remembered: BTreeSet<NodeId>,
     /// Racks and zones announced as degraded.
     degraded: BTreeSet<(Label, Option<Label>)>,
     /// Somebody's status changed since they were last looked at.
@@ -60,6 +65,7 @@ impl Duties {
             wan_next: BTreeMap::new(),
             wanted: BTreeMap::new(),
             wanted_next: now,
+            remembered: BTreeSet::new(),
             degraded: BTreeSet::new(),
             domains_changed: false,
         }
@@ -124,6 +130,7 @@ impl Federation {
         if self.duties.reap <= now {
             self.duties.reap = now + Duration::from_secs(10);
             self.reap(now);
+            self.rest_budgets(now);
             self.remember_lan();
         }
     }
@@ -314,16 +321,20 @@ impl Federation {
 
     /// Remembers where members were met, for the next start.
     fn remember_lan(&mut self) {
-        let mut peers: Vec<SocketAddr> = self
-            .lan
-            .peers()
-            .filter(|p| p.standing == crate::pool::Standing::Alive)
-            .map(|p| p.contact.stream)
-            .collect();
+        let is_well = |p: &Peer| p.standing == Standing::Alive;
+        let lan = &mut self.lan;
+        self.duties
+            .remembered
+            .retain(|id| lan.peer(id).is_some_and(is_well));
+        // Out of all racks and zones, so that the loss of one does not take them all.
+        for id in lan.draw(REMEMBERED, is_well) {
+            if self.duties.remembered.len() < REMEMBERED {
+                self.duties.remembered.insert(id);
+            }
+        }
+        let known = |id| lan.peer(id).map(|p| p.contact.stream);
+        let mut peers: Vec<SocketAddr> = self.duties.remembered.iter().filter_map(known).collect();
         peers.sort();
-        // Evenly out of all, so that one rack's loss does not take them all.
-        let step = (peers.len() / 16).max(1);
-        let peers: Vec<SocketAddr> = peers.into_iter().step_by(step).take(16).collect();
         let wan: Vec<SocketAddr> = self.wan.peers().map(|p| p.contact.address).collect();
         for address in wan {
             self.remember_wan(address);

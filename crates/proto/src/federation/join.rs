@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     identity::NodeId,
+    roster::Entry,
     time::{Deadline, Time},
     view::Status,
     wire::Ask,
@@ -35,6 +36,8 @@ const LATER: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Joining {
     lan_seeds: Vec<SocketAddr>,
+    /// Who was last found at which seed.
+    found: BTreeMap<SocketAddr, NodeId>,
     started: Option<Time>,
     /// Pulls under way.
     asked: BTreeSet<SocketAddr>,
@@ -87,6 +90,7 @@ impl Federation {
             .filter(|a| *a != own && !lan.contains(a))
             .collect();
         let dialled: Vec<SocketAddr> = lan.iter().chain(&remembered).copied().take(SEEDS).collect();
+        self.joining.found.clear();
         self.joining.lan_seeds = lan.into_iter().chain(remembered).collect();
         if self.joining.joined.is_none() {
             self.joining.started.get_or_insert(now);
@@ -225,19 +229,27 @@ impl Federation {
         }
     }
 
-    fn is_living_stream(&self, address: SocketAddr) -> bool {
-        self.own().roster.iter().any(|(_, e)| {
+    fn is_living_stream(&mut self, address: SocketAddr) -> bool {
+        let lives = |e: &Entry| {
             e.record().stream() == address && matches!(e.status, Status::Alive | Status::Suspect)
-        })
+        };
+        let roster = &self.catalog[&self.me.datacenter].roster;
+        // Whoever lived there a second ago mostly lives there still: nobody else need be looked at.
+        let known = self.joining.found.get(&address);
+        if known.and_then(|id| roster.get(id)).is_some_and(lives) {
+            return true;
+        }
+        let found = roster.iter().find(|(_, e)| lives(e)).map(|(id, _)| *id);
+        if let Some(id) = found {
+            self.joining.found.insert(address, id);
+        }
+        found.is_some()
     }
 
     /// Seeds at whose address nobody lives that we know of.
-    pub(super) fn lost_seeds(&self) -> Vec<SocketAddr> {
-        self.joining
-            .lan_seeds
-            .iter()
-            .copied()
-            .filter(|a| !self.is_living_stream(*a))
-            .collect()
+    pub(super) fn lost_seeds(&mut self) -> Vec<SocketAddr> {
+        let mut seeds = self.joining.lan_seeds.clone();
+        seeds.retain(|address| !self.is_living_stream(*address));
+        seeds
     }
 }

@@ -54,6 +54,8 @@ use thiserror::Error;
 const LATE: Duration = Duration::from_millis(100);
 /// Most requests under way.
 const MAX_REQUESTS: usize = 256;
+/// Room for so many events stays.
+const ROOM: usize = 64;
 /// Most events and transmits waiting to be polled; beyond it the oldest go.
 const MAX_WAITING: usize = 16_384;
 
@@ -105,12 +107,10 @@ pub struct Federation {
 
     // What we know of others.
     catalog: BTreeMap<Label, Known>,
-    /// Which datacenter a member belongs to.
-    home: BTreeMap<NodeId, Label>,
+    /// Which datacenter a member of another one belongs to.
+    abroad: BTreeMap<NodeId, Label>,
     /// Members of our own datacenter whose address our `allow` refuses: in the roster, but never talked to.
     barred: BTreeSet<NodeId>,
-    /// Seat and record of each member as last announced, so that changes become events.
-    announced: BTreeMap<NodeId, (bool, [u8; 8])>,
     /// What signers may still say, and what peers may still have verified.
     budgets: BTreeMap<NodeId, Bucket>,
     relays: BTreeMap<NodeId, Bucket>,
@@ -246,9 +246,8 @@ impl Federation {
             left: false,
             health: 0,
             record_is_stale: false,
-            home: BTreeMap::new(),
+            abroad: BTreeMap::new(),
             barred: BTreeSet::new(),
-            announced: BTreeMap::new(),
             budgets: BTreeMap::new(),
             relays: BTreeMap::new(),
             lan,
@@ -304,7 +303,12 @@ impl Federation {
 
     /// Next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        // After a bulk transfer there were thousands, which is no reason to hold room for as many ever after.
+        if event.is_none() && self.events.capacity() > ROOM {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// What to persist, if it changed.
@@ -371,6 +375,12 @@ impl Federation {
     fn own(&self) -> &Known {
         // The own datacenter is inserted at the start and never removed.
         &self.catalog[&self.me.datacenter]
+    }
+
+    /// Which datacenter a member belongs to.
+    fn home(&self, id: &NodeId) -> Option<&Label> {
+        let own = self.own().roster.get(id).map(|_| &self.me.datacenter);
+        own.or_else(|| self.abroad.get(id))
     }
 
     fn own_digests(&self) -> &crate::roster::Digests {
@@ -527,7 +537,7 @@ impl Federation {
     }
 
     fn stream_address(&self, tier: Tier, id: &NodeId) -> Option<SocketAddr> {
-        let datacenter = self.home.get(id)?;
+        let datacenter = self.home(id)?;
         let entry = self.catalog.get(datacenter)?.roster.get(id)?;
         match tier {
             Tier::Lan => Some(entry.record().stream()),

@@ -124,21 +124,24 @@ impl Federation {
         let unix = self.trust.unix_time();
         let claim = self.record_claim.clone();
         let datacenter = self.me.datacenter.clone();
-        self.home.insert(self.me.id, datacenter.clone());
+        let mut before = None;
         if let Some(known) = self.catalog.get_mut(&datacenter) {
+            before = known.roster.said(&self.me.id);
             known.roster.merge(&claim, now, unix);
         }
-        self.after_merge(&datacenter, self.me.id, now);
+        self.after_merge(&datacenter, self.me.id, before, now);
     }
 
     /// A claim of our own: kept and spread.
     fn publish_own(&mut self, claim: &Verified<Claim>, now: Time) {
         let unix = self.trust.unix_time();
         let datacenter = self.me.datacenter.clone();
+        let mut before = None;
         if let Some(known) = self.catalog.get_mut(&datacenter) {
+            before = known.roster.said(&claim.subject());
             known.roster.merge(claim, now, unix);
         }
-        self.after_merge(&datacenter, claim.subject(), now);
+        self.after_merge(&datacenter, claim.subject(), before, now);
         self.spread_own(claim);
     }
 
@@ -219,8 +222,9 @@ impl Federation {
         let Some(known) = self.catalog.get_mut(&datacenter) else {
             return;
         };
+        let before = known.roster.said(&accused);
         if known.roster.merge(&claim, now, unix).is_news() {
-            self.after_merge(&datacenter, accused, now);
+            self.after_merge(&datacenter, accused, before, now);
             let item = Item {
                 claim: Arc::clone(claim.bytes()),
                 leaf: None,
@@ -325,8 +329,8 @@ impl Federation {
         }
     }
 
-    /// Everything we hold about ourselves, for contacts that heal and for joins.
-    pub(super) fn own_bundle(&self) -> Bundle {
+    /// Everything this node says of itself: for contacts that heal, for joins, and for whoever [adopts](Self::adopt) it.
+    pub fn own_bundle(&self) -> Bundle {
         let claims = std::iter::once(&self.record_claim).chain(&self.alive_claim);
         Bundle {
             claims: claims.map(|c| Arc::clone(c.bytes())).collect(),

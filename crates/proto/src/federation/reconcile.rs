@@ -124,7 +124,7 @@ impl Federation {
         for datacenter in foreign {
             let known = self.catalog.get_mut(&datacenter);
             for with in known.map(|k| k.repair.due(now)).unwrap_or_default() {
-                let near = self.home.get(&with) == Some(&self.me.datacenter);
+                let near = self.home(&with) == Some(&self.me.datacenter);
                 let tier = if near { Tier::Lan } else { Tier::Wan };
                 self.reconcile(tier, with, &datacenter, now);
             }

@@ -115,7 +115,7 @@ impl Federation {
 
     /// The signed evidence behind a member's status, if the member is known here.
     pub fn evidence(&self, member: NodeId, now: Time) -> Option<Evidence> {
-        let datacenter = self.home.get(&member)?;
+        let datacenter = self.home(&member)?;
         let known = self.catalog.get(datacenter)?;
         let entry = known.roster.get(&member)?;
         let rule = known.roster.rule(entry);
@@ -173,6 +173,11 @@ impl Federation {
             floor_ms: millis(floor),
             summary,
         })
+    }
+
+    /// How many members of all datacenters are in the tables, tombstones included.
+    pub fn members(&self) -> usize {
+        self.catalog.values().map(|known| known.roster.len()).sum()
     }
 
     /// Every counter and gauge, all present from the start.
@@ -295,7 +300,7 @@ impl Federation {
             ),
             (
                 "members",
-                self.home.len(),
+                self.members(),
                 crate::catalog::MAX_DATACENTERS * crate::roster::MAX_MEMBERS,
             ),
         ];

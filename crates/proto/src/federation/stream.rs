@@ -310,7 +310,9 @@ impl Federation {
             }
         }
         for bundle in bundles {
-            changed |= self.accept_bundle(bundle, arrival, now);
+            if bundle.claims.len() > 1 || bundle.removal.is_some() {
+                changed |= self.accept_bundle(bundle, arrival, now);
+            }
         }
         changed
     }

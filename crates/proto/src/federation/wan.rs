@@ -94,7 +94,7 @@ impl Federation {
 
     /// Our own newest head and the newest of each other datacenter, to one peer.
     pub(super) fn send_heads(&mut self, to: NodeId, now: Time) {
-        let their = self.home.get(&to).cloned();
+        let their = self.home(&to).cloned();
         let own = self.own().head_of(&self.me.id, now);
         let others = self
             .catalog
@@ -130,7 +130,7 @@ impl Federation {
             if claim.signer == self.me.id || age > MAX_AGE {
                 continue;
             }
-            let Some(datacenter) = self.home.get(&claim.signer).cloned() else {
+            let Some(datacenter) = self.home(&claim.signer).cloned() else {
                 self.miss_signer(Arrival {
                     from: Some(from),
                     tier,

@@ -313,8 +313,12 @@ impl Pool {
     /// Calls what is due. `digest` is the pool's own, for the pings that leave.
     pub fn tick(&mut self, digest: u64, now: Time) {
         self.rebuild_ring(now);
-        let watched: Vec<NodeId> = self.detector.watches.keys().copied().collect();
-        for id in watched {
+        let watches = self.detector.watches.iter();
+        let due: Vec<NodeId> = watches
+            .filter(|(_, watch)| watch.deadline().at <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
             self.tick_watch(&id, digest, now);
         }
         self.tick_nacks(now);

@@ -131,8 +131,6 @@ impl Entry {
             fresh: true,
             counted: false,
         };
-        // Nothing is in the set hash yet.
-        entry.set_hash(0);
         if card.record.seat {
             entry.more().seated = Some(now);
         }
@@ -234,6 +232,9 @@ impl Entry {
 
     /// Its part of the set hash, as peers compare it.
     pub fn hash(&self) -> u64 {
+        if self.fresh {
+            return 0;
+        }
         let other = self.more.as_ref().and_then(|more| more.hash);
         other.unwrap_or_else(|| self.card.living())
     }

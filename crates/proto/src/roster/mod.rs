@@ -12,7 +12,7 @@ pub use entry::{Charge, Entry};
 pub use verdict::{Rule, k};
 
 use crate::{
-    claim::{Accusation, Basis, Body, Claim, MIN_FLOOR, Verified},
+    claim::{Accusation, Basis, Body, Card, Claim, MIN_FLOOR, Verified},
     identity::{Label, NodeId},
     table::{Row, Table},
     time::Time,
@@ -21,6 +21,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -87,6 +88,8 @@ pub struct Roster {
     transitions: Vec<Transition>,
     /// `left` and `dead` dropped early because the table was full.
     pub dropped: u64,
+    /// No certificate ends before this, Unix seconds: until then nobody's has to be looked at.
+    first_end: u64,
 }
 
 impl Roster {
@@ -101,6 +104,7 @@ impl Roster {
             digests: Digests::default(),
             transitions: Vec::new(),
             dropped: 0,
+            first_end: u64::MAX,
         }
     }
 
@@ -112,6 +116,11 @@ impl Roster {
     /// A member.
     pub fn get(&self, id: &NodeId) -> Option<&Entry> {
         self.entries.get(id)
+    }
+
+    /// What a member last said of itself.
+    pub fn said(&self, id: &NodeId) -> Option<Arc<Card>> {
+        self.get(id).map(|e| Arc::clone(e.card()))
     }
 
     /// All members, tombstones included, by id.
@@ -230,6 +239,7 @@ impl Roster {
         let Some(card) = claim.card() else {
             return Outcome::NotAllowed;
         };
+        self.first_end = self.first_end.min(card.certified.not_after);
         if let Some(entry) = self.entries.get_mut(&claim.signer) {
             let rack = entry.counted.then(|| entry.rack());
             let outcome = entry.merge_record(card, now);
@@ -322,10 +332,11 @@ impl Roster {
             self.removals.remove(&id);
             self.recompute(id, now, Duration::ZERO, unix);
         }
+        let some_end = self.first_end + AFTER_CERTIFICATE < unix;
         let gone = |e: &Entry| {
             let over =
                 matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
-            over || e.certified().not_after + AFTER_CERTIFICATE < unix
+            over || some_end && e.certified().not_after + AFTER_CERTIFICATE < unix
         };
         let due: Vec<_> = self
             .iter()
@@ -334,6 +345,10 @@ impl Roster {
             .collect();
         for (id, _) in &due {
             self.forget(id);
+        }
+        if some_end {
+            let ends = self.iter().map(|(_, e)| e.certified().not_after);
+            self.first_end = ends.min().unwrap_or(u64::MAX);
         }
         // Tombstones that fade leave the digest without a change of status.
         let fading: Vec<_> = self
@@ -391,6 +406,7 @@ impl Roster {
                 continue;
             };
             let status = entry.derive(removed, &dead);
+            let held = entry.hash();
             let from = (!entry.fresh).then_some(entry.status);
             if from != Some(status) {
                 self.transitions.push(Transition {
@@ -409,7 +425,7 @@ impl Roster {
             } else {
                 entry.state_hash()
             };
-            self.digests.replace(entry.hash(), hash);
+            self.digests.replace(held, hash);
             entry.set_hash(hash);
         }
         self.digests.remember();
