@@ -4,6 +4,7 @@ use crate::search;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pelago_sim::{
     Progress,
+    comparator::published,
     goals::{self, Bench},
     report,
     scenario::{Overrides, Scenario},
@@ -29,6 +30,17 @@ struct Cli {
 enum Command {
     /// Run a scenario file and report
     Run(RunArgs),
+    /// Others' protocols in the same network, beside what was published about them
+    Compare(CompareArgs),
+    /// What each mechanism buys: the same experiments with one switched off at a time
+    Ablate {
+        /// Nodes of each pool
+        #[arg(long, default_value_t = 128)]
+        nodes: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure the rows of the project's goals
     Goals(GoalsArgs),
     /// Play random fault schedules while checkers look on; what fails is made small and saved
@@ -52,6 +64,19 @@ struct RunArgs {
     /// How to print the report
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
+}
+
+#[derive(Args, Debug)]
+struct CompareArgs {
+    /// Repetitions of the threshold experiment for each number of starved nodes
+    #[arg(long, default_value_t = 10)]
+    repeats: u64,
+    /// Cells of the interval grid, of 432
+    #[arg(long, default_value_t = 432)]
+    cells: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -96,6 +121,8 @@ enum Format {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => scenario(&args),
+        Command::Compare(args) => compare(&args),
+        Command::Ablate { nodes, json } => ablate(nodes, json),
         Command::Goals(args) => measure_goals(&args),
         Command::Hunt(args) => search::hunt(&args),
         Command::Replay(args) => search::replay(&args),
@@ -126,6 +153,29 @@ fn scenario(args: &RunArgs) -> Result<ExitCode, String> {
     } else {
         ExitCode::from(1)
     })
+}
+
+fn compare(args: &CompareArgs) -> Result<ExitCode, String> {
+    let cells = args.cells.clamp(1, 432);
+    let mut progress = Progress::on_stderr("comparing");
+    let lines = published::compare(args.repeats.max(1), cells, &mut progress);
+    print(&if args.json {
+        json(&lines)?
+    } else {
+        published::text(&lines)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ablate(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
+    let mut bench = Bench::on_stderr(true, None);
+    let lines = goals::ablate(&mut bench, nodes.max(16));
+    print(&if as_json {
+        json(&lines)?
+    } else {
+        goals::ablation_table(&lines)
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 fn measure_goals(args: &GoalsArgs) -> Result<ExitCode, String> {

@@ -41,6 +41,15 @@ impl Bench {
         full.min(self.most_nodes)
     }
 
+    /// The same where a node costs ten times as much.
+    pub(super) fn small(&self, full: usize) -> usize {
+        self.size(if self.quick {
+            full.min(QUICK / 3)
+        } else {
+            full
+        })
+    }
+
     /// These sizes, without those that come to the same.
     pub(super) fn sizes(&self, full: &[usize]) -> Vec<usize> {
         let mut sizes: Vec<usize> = full.iter().map(|size| self.size(*size)).collect();

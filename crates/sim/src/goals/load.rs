@@ -49,13 +49,13 @@ pub(super) fn bootstrap(bench: &mut Bench) -> Vec<Figure> {
 }
 
 /// Bytes a second and node over a while.
-fn rate(world: &mut World, before: &Traffic, time: Duration) -> f64 {
+pub(super) fn rate(world: &mut World, before: &Traffic, time: Duration) -> f64 {
     let sent = world.total_traffic().since(before).total().bytes;
     sent as f64 / world.slots.len() as f64 / time.as_secs_f64()
 }
 
 /// Lets news of the beginning ride out before anything is weighed.
-fn calm(bench: &mut Bench, world: &mut World) {
+pub(super) fn calm(bench: &mut Bench, world: &mut World) {
     for part in 0..60 {
         bench.done(part, 60, "rests");
         let before = world.total_traffic();

@@ -8,8 +8,10 @@
 //! | `wrong` | 8, 9, 11, 17: who is suspected or dies though it lives |
 //! | `load` | 12–15, 23: what joining, resting, changing and healing cost |
 //! | `bench` | what they have in common |
+//! | `ablation` | what each mechanism buys |
 //! | `page` | the figures as a table |
 
+mod ablation;
 mod bench;
 mod detect;
 mod load;
@@ -20,8 +22,10 @@ mod wrong;
 use crate::{progress::Progress, report::Cdf};
 use serde::Serialize;
 
+pub use ablation::{ablate, table as ablation_table};
 pub use bench::Bench;
 pub use page::markdown;
+pub(crate) use wrong::{LASTING, RESTS, RUNS, STARVED};
 
 /// One row of the goals, measured.
 #[derive(Clone, Debug, Serialize)]

@@ -58,7 +58,7 @@ fn rounds(bench: &mut Bench, nodes: usize, fanout: usize, loss: f64, times: usiz
 }
 
 pub(super) fn thousand(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(1_000), bench.times(20, 100));
+    let (nodes, times) = (bench.small(1_000), bench.times(20, 100));
     let [most, all] = rounds(bench, nodes, 5, 0.0, times);
     vec![
         most.must(Bound::P99(10.0)).aim(Bound::P99(5.0)),
@@ -67,7 +67,7 @@ pub(super) fn thousand(bench: &mut Bench) -> Vec<Figure> {
 }
 
 pub(super) fn ten_thousand(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(10_000), bench.times(10, 50));
+    let (nodes, times) = (bench.small(10_000), bench.times(10, 50));
     let mut out = Vec::new();
     for loss in [0.0, 0.05] {
         let [most, all] = rounds(bench, nodes, 3, loss, times);
