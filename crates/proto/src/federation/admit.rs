@@ -22,6 +22,8 @@ const SIGNER_RATE: (f64, f64) = (50.0, 200.0);
 const RELAY_RATE: (f64, f64) = (200.0, 1_000.0);
 /// Peers and signers with a budget of their own.
 pub(super) const MAX_BUDGETS: usize = 16_384;
+/// Members whose last words are known from abroad only.
+pub(super) const MAX_LAST_WORDS: usize = 1_024;
 /// Accusations short of a verdict, told by other datacenters about our own, count once they have stood this long.
 const STOOD: Duration = Duration::from_secs(10);
 
@@ -145,7 +147,7 @@ impl Federation {
             }
         };
         self.count("claims_verified");
-        if stays_out {
+        if stays_out && !self.has_stood_abroad(&verified, now) {
             self.drop("own_datacenter_from_wan");
             self.tell_of_itself(&verified, arrival.from);
             return false;
@@ -273,14 +275,13 @@ impl Federation {
                 .iter()
                 .filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
                     Ok(Body::Accusation(a)) => {
-                        let floor = self
-                            .own()
-                            .roster
-                            .get(&a.accused)
-                            .map(|e| e.record().floor());
+                        let accused = self.own().roster.get(&a.accused);
                         a.quorate
-                            && (a.basis == crate::claim::Basis::PortClosed
-                                || floor.is_some_and(|f| a.silent >= f))
+                            && accused.is_some_and(|e| {
+                                a.incarnation == e.incarnation()
+                                    && (a.basis == crate::claim::Basis::PortClosed
+                                        || a.silent >= e.record().floor())
+                            })
                     }
                     _ => false,
                 });
@@ -409,6 +410,33 @@ impl Federation {
             (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,
             _ => false,
         }
+    }
+
+    /// Last words that reached only other datacenters enter once they have stood there for a while: nobody can be told of them
+    /// any more, and what nobody here accuses would stay alive abroad for ever.
+    fn has_stood_abroad(&mut self, claim: &Verified<Claim>, now: Time) -> bool {
+        let (subject, incarnation) = (claim.subject(), claim.incarnation());
+        let status = self.own().roster.get(&subject).map(|entry| entry.status);
+        let lost = matches!(
+            status,
+            Some(Status::Unreachable | Status::Dead | Status::Left)
+        );
+        if !lost {
+            self.last_words.remove(&subject);
+            return false;
+        }
+        if self.last_words.len() >= MAX_LAST_WORDS && !self.last_words.contains_key(&subject) {
+            self.last_words.pop_first();
+        }
+        let heard = self.last_words.entry(subject).or_insert((incarnation, now));
+        if heard.0 < incarnation {
+            *heard = (incarnation, now);
+        }
+        let stood = now.since(heard.1) >= STOOD;
+        if stood {
+            self.last_words.remove(&subject);
+        }
+        stood
     }
 
     /// Abroad a member of ours is known by words of its own that nobody here holds: out of an earlier life that all of us

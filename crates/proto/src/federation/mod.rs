@@ -111,6 +111,8 @@ pub struct Federation {
     abroad: BTreeMap<NodeId, Label>,
     /// Members of our own datacenter whose address our `allow` refuses: in the roster, but never talked to.
     barred: BTreeSet<NodeId>,
+    /// Words of members lost here that were heard from abroad only: the newest incarnation, and since when.
+    last_words: BTreeMap<NodeId, (Option<Incarnation>, Time)>,
     /// What signers may still say, and what peers may still have verified.
     budgets: BTreeMap<NodeId, Bucket>,
     relays: BTreeMap<NodeId, Bucket>,
@@ -248,6 +250,7 @@ impl Federation {
             record_is_stale: false,
             abroad: BTreeMap::new(),
             barred: BTreeSet::new(),
+            last_words: BTreeMap::new(),
             budgets: BTreeMap::new(),
             relays: BTreeMap::new(),
             lan,

@@ -276,12 +276,20 @@ impl Federation {
                 if self.blank {
                     self.blank = false;
                     self.count("past_adopted");
+                    // Others saw two records of one incarnation, and bar both; taken alone, a seat is not worth keeping.
+                    if theirs == self.record.incarnation {
+                        self.cloned = Some(now);
+                    }
+                    let mut record = (*self.record).clone();
+                    record.seat = false;
+                    self.record = Arc::new(record);
                     self.incarnation = Incarnation {
                         boot: theirs.boot + 1,
                         seq: 0,
                     };
                     self.sign_record(now);
                     self.remember_boot();
+                    self.refresh_wan(now);
                     let record = self.record_claim.clone();
                     self.spread_own(&record);
                     self.changed();

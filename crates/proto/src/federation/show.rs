@@ -294,6 +294,11 @@ impl Federation {
                 super::admit::MAX_BUDGETS,
             ),
             (
+                "last_words",
+                self.last_words.len(),
+                super::admit::MAX_LAST_WORDS,
+            ),
+            (
                 "datacenters",
                 self.catalog.len(),
                 crate::catalog::MAX_DATACENTERS,

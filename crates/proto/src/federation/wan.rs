@@ -310,6 +310,15 @@ impl Federation {
             bulk: false,
             age: Duration::ZERO,
         };
+        // What was held about the asker itself, if it is not what it says: an earlier life that its datacenter forgot, or a
+        // process with its key that took its place, so that nobody here reaches it any more.
+        let shown = mine.iter().flat_map(|bundle| &bundle.claims);
+        let you = self
+            .bundle(&from.certified.datacenter, &from.certified.id, now)
+            .filter(|you| {
+                let record = you.claims.first();
+                tier == Tier::Wan && !shown.clone().any(|claim| Some(claim) == record)
+            });
         for bundle in mine.iter().take(8) {
             self.accept_bundle(bundle, arrival, now);
         }
@@ -336,13 +345,6 @@ impl Federation {
             .filter(|dc| **dc != asker)
             .cloned()
             .collect();
-        // What is held about the asker itself, if it is not what it says: a process with its key may have taken its place, and
-        // then nobody here reaches it any more.
-        let shown = mine.iter().flat_map(|bundle| &bundle.claims);
-        let you = self.bundle(&asker, &from.certified.id, now).filter(|you| {
-            let record = you.claims.first();
-            tier == Tier::Wan && !shown.clone().any(|claim| Some(claim) == record)
-        });
         let mut size = 0;
         let bundles = you
             .into_iter()
