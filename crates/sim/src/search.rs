@@ -29,6 +29,9 @@ pub(crate) struct HuntArgs {
     /// Schedules at once; as many as there are processors if this is not said
     #[arg(long)]
     jobs: Option<usize>,
+    /// Stop at the first that fails, without making it small
+    #[arg(long)]
+    fail_fast: bool,
     /// Where what failed is saved
     #[arg(long, default_value = ".")]
     save: PathBuf,
@@ -48,6 +51,7 @@ pub(crate) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
         schedules,
         seed,
         hostile,
+        fail_fast,
         ..
     } = *args;
     let jobs = args
@@ -57,6 +61,7 @@ pub(crate) fn hunt(args: &HuntArgs) -> Result<ExitCode, String> {
         schedules,
         seed,
         hostile,
+        fail_fast,
         jobs,
     };
     let kind = if hostile { "hostile" } else { "honest" };

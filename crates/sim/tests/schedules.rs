@@ -1,6 +1,6 @@
 //! Every schedule that once led to something that must not be, played again. `docs/track-record.md` tells their stories.
 
-use pelago_sim::hunt::{Schedule, draw, play};
+use pelago_sim::hunt::{Event, Fault, Schedule, draw, play};
 use std::{fs, path::Path};
 
 fn schedules() -> Vec<(String, Schedule)> {
@@ -52,5 +52,25 @@ fn random_schedules_go_well() {
             let violation = outcome.violation;
             assert_eq!(violation, None, "seed {seed}\n{}", outcome.report);
         }
+    }
+}
+
+#[test]
+fn wall_clocks_decide_nothing() {
+    for seed in 0..6 {
+        let mut schedule = draw(seed, false);
+        let judges =
+            |event: &Event| matches!(event.fault, Fault::Clock { .. } | Fault::Renew { .. });
+        schedule.events.retain(|event| !judges(event));
+        let mut ahead = schedule.clone();
+        let clocks = schedule.nodes().into_iter().map(|node| Event {
+            at_ms: 0,
+            fault: Fault::Clock {
+                node,
+                off_by_s: 3_600,
+            },
+        });
+        ahead.events.splice(0..0, clocks);
+        assert_eq!(play(&ahead).hash, play(&schedule).hash, "seed {seed}");
     }
 }

@@ -136,12 +136,7 @@ impl Artist {
     fn liars(&mut self) -> Vec<Liar> {
         let mut liars = Vec::new();
         for datacenter in self.datacenters.clone() {
-            let most = match datacenter.len() {
-                0..=2 => 0,
-                3..=8 => 1,
-                _ => 2,
-            };
-            let count = self.dice.random_range(0..=most);
+            let count = self.dice.random_range(0..=datacenter.liars_borne());
             let nodes = datacenter.nodes();
             let chosen: Vec<&String> = nodes.sample(&mut self.dice, count).collect();
             for node in chosen {

@@ -154,8 +154,13 @@ fn same_digest(world: &World, views: &[(usize, Arc<View>)], label: &Label) -> Me
 }
 
 fn elected(datacenter: &Datacenter) -> BTreeSet<&Label> {
-    let seated = datacenter.members.iter().filter(|member| member.elected);
-    seated.map(|member| &member.name).collect()
+    let sits = |member: &&Member| member.elected && member.status == Status::Alive;
+    datacenter
+        .members
+        .iter()
+        .filter(sits)
+        .map(|member| &member.name)
+        .collect()
 }
 
 /// Whether everybody agrees who sits, and it is as many as should. Answers whether anybody must sit at all.
@@ -173,18 +178,23 @@ fn seats(
         .filter(|slot| slot.process.is_some())
         .collect();
     let members = world.slots.iter().filter(inside).count();
-    // A key seen twice is barred for ten minutes.
-    let barred = |slot: &&&Slot| truth.cloned.contains(&slot.id);
+    // A key seen twice is barred for ten minutes by whoever saw it; two lives at one incarnation look the same.
+    let seen_twice = |slot: &Slot| {
+        let mut shown = views.iter().filter_map(|(_, view)| of(view, slot));
+        truth.cloned.contains(&slot.id) || shown.any(|member| member.clone)
+    };
     let servers: Vec<&&Slot> = running
         .iter()
         .filter(|slot| slot.who.role == Role::Server)
         .collect();
-    let eligible = servers.iter().filter(|slot| !barred(slot)).count();
+    let barred = servers.iter().filter(|slot| seen_twice(slot)).count();
+    let eligible = servers.len() - barred;
     let wanted = running
         .first()
         .map_or(3, |slot| usize::from(slot.settings.seats));
     // Fewer than half of a datacenter do not fill more seats than one while they cannot know that the others are dead.
-    let most = wanted.min(servers.len());
+    // Who bars somebody does not count that one's seat.
+    let most = (wanted + barred).min(servers.len());
     let least = if eligible == 0 {
         0
     } else if 2 * running.len() > members + 1 {
@@ -242,20 +252,26 @@ fn reachable(world: &World, truth: &Truth, views: &[(usize, Arc<View>)], label: 
     Ok(())
 }
 
-/// Who doubted somebody that runs, since then.
-pub(crate) fn doubt(world: &World, since: Time) -> Option<String> {
+/// Who doubted a fellow member that runs, since then. What liars signed may still come up and be refuted; it kills nobody.
+pub(crate) fn doubt(world: &World, truth: &Truth, since: Time) -> Option<String> {
     use pelago_proto::view::EventKind::{Dead, Suspect, Unreachable};
     let doubts = world
         .history
         .recent()
         .rev()
         .take_while(|one| one.at >= since)
-        .filter(|one| matches!(one.event.kind, Suspect | Unreachable | Dead));
+        .filter(|one| match one.event.kind {
+            Dead => true,
+            Suspect | Unreachable => truth.liars.is_empty(),
+            _ => false,
+        });
     let runs = |id: &NodeId| {
         let host = world.ids.get(id);
         host.is_some_and(|host| world.slots[*host].process.is_some())
     };
-    let mut wrong = doubts.filter(|one| one.event.member.as_ref().is_some_and(runs));
+    let mut wrong = doubts
+        .filter(|one| world.slots[one.host].who.datacenter == one.event.datacenter)
+        .filter(|one| one.event.member.as_ref().is_some_and(runs));
     wrong.next().map(|one| {
         let viewer = &world.slots[one.host].name;
         format!("{viewer} doubts {}: {}", one.about(), one.event.detail)

@@ -45,6 +45,8 @@ pub struct Search {
     pub seed: u64,
     /// Whether some members mean harm.
     pub hostile: bool,
+    /// Whether to stop at the first that fails, as it is.
+    pub fail_fast: bool,
     /// How many are played at once.
     pub jobs: usize,
 }
@@ -97,7 +99,10 @@ pub fn hunt(search: &Search, tell: impl FnMut(&Progress, Option<&Finding>) + Sen
                     }
                     let seed = search.seed.wrapping_add(number);
                     let twice = number.is_multiple_of(TWICE);
-                    let (settled, finding) = try_one(seed, search.hostile, twice);
+                    let (settled, finding) = try_one(seed, search, twice);
+                    if finding.is_some() && search.fail_fast {
+                        next.store(search.schedules, Ordering::Relaxed);
+                    }
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let (progress, tell) = &mut *shared;
                     progress.played += 1;
@@ -113,8 +118,8 @@ pub fn hunt(search: &Search, tell: impl FnMut(&Progress, Option<&Finding>) + Sen
     shared.0
 }
 
-fn try_one(seed: u64, hostile: bool, twice: bool) -> (Option<Duration>, Option<Finding>) {
-    let schedule = draw(seed, hostile);
+fn try_one(seed: u64, search: &Search, twice: bool) -> (Option<Duration>, Option<Finding>) {
+    let schedule = draw(seed, search.hostile);
     let mut outcome = play(&schedule);
     if twice && outcome.violation.is_none() {
         let again = play(&schedule);
@@ -129,7 +134,11 @@ fn try_one(seed: u64, hostile: bool, twice: bool) -> (Option<Duration>, Option<F
     let Some(first) = outcome.violation.clone() else {
         return (outcome.settled, None);
     };
-    let (schedule, outcome) = shrink(&schedule, &outcome);
+    let (schedule, outcome) = if search.fail_fast {
+        (schedule, outcome)
+    } else {
+        shrink(&schedule, &outcome)
+    };
     let finding = Finding {
         seed,
         first,

@@ -318,11 +318,13 @@ impl<'a> Player<'a> {
                 let host = host(world, &node);
                 // Whose clock is wrong, or who was revoked, takes no new certificate.
                 let slot = &world.slots[host];
+                let id = slot.id;
                 if slot.process.is_some()
                     && !truth.off_clock.contains(&host)
                     && !truth.revoked.contains(&slot.id)
                 {
                     world.renew_certificate(&node);
+                    truth.renewed.insert(id);
                 }
             }
             Fault::Revoke { node, teller } => {
@@ -330,7 +332,9 @@ impl<'a> Player<'a> {
                 let apart = world.slots[host].who.datacenter != world.slots[told].who.datacenter;
                 let id = world.slots[host].id;
                 let sane = world.slots[told].process.is_some() && !truth.off_clock.contains(&told);
-                if sane && !apart && truth.revoked.is_empty() {
+                // A real list names all certificates of a key, the world's only the newest.
+                let plain = !truth.renewed.contains(&id) && truth.revoked.is_empty();
+                if sane && !apart && plain {
                     truth.revoked.insert(id);
                     world.kill(&node);
                     self.list = Some(world.revocation(&node, 2));
@@ -416,7 +420,7 @@ impl<'a> Player<'a> {
         let took = self.world.now.since(healed);
         let agreed = self.world.now;
         self.pass(STAYS)?;
-        if let Some(detail) = liveness::doubt(&self.world, agreed) {
+        if let Some(detail) = liveness::doubt(&self.world, &self.safety.truth, agreed) {
             return Err(self.unmet("I-15 what has settled stays", detail));
         }
         match liveness::settled(&mut self.world, &self.safety.truth) {

@@ -147,7 +147,7 @@ impl Safety {
                     return broken(world, "I-09 a roster holds its own datacenter", detail);
                 }
                 self.check_member(world, host, member)?;
-                check_change(world, host, member, before.get(&member.id).copied())?;
+                self.check_change(world, host, member, before.get(&member.id).copied())?;
                 let is_new = before.get(&member.id) != Some(&(member.incarnation, member.status));
                 if member.status == Status::Dead && is_new {
                     self.check_death(world, host, &view, datacenter, member)?;
@@ -307,38 +307,46 @@ impl Safety {
         }
         Ok(())
     }
-}
 
-/// How a member's line may change in one view.
-fn check_change(
-    world: &World,
-    host: usize,
-    member: &Member,
-    before: Option<(Incarnation, Status)>,
-) -> Verdict {
-    let Some((incarnation, status)) = before else {
-        return Ok(());
-    };
-    let viewer = &world.slots[host].name;
-    if member.incarnation < incarnation {
-        let detail = format!(
-            "{viewer} shows {} at {} after {incarnation}",
-            member.name, member.incarnation
-        );
-        return broken(world, "I-02 incarnations only rise", detail);
+    /// How a member's line may change in one view.
+    fn check_change(
+        &self,
+        world: &World,
+        host: usize,
+        member: &Member,
+        before: Option<(Incarnation, Status)>,
+    ) -> Verdict {
+        let Some((incarnation, status)) = before else {
+            return Ok(());
+        };
+        let viewer = &world.slots[host].name;
+        if member.incarnation < incarnation {
+            let detail = format!(
+                "{viewer} shows {} at {} after {incarnation}",
+                member.name, member.incarnation
+            );
+            return broken(world, "I-02 incarnations only rise", detail);
+        }
+        // A verdict can come to fall short when somebody joins; then nobody can tell. An accuser takes its word about an
+        // incarnation back by accusing a later one, which honest ones do only when there is one.
+        let of_liars = self
+            .truth
+            .liars
+            .iter()
+            .any(|liar| world.slots[*liar].who.datacenter == member.datacenter);
+        let moved_on = of_liars || self.truth.highest(&member.id) > incarnation;
+        let revived = match status {
+            Status::Dead => !moved_on && matches!(member.status, Status::Alive | Status::Suspect),
+            Status::Left => !matches!(member.status, Status::Left | Status::Removed),
+            _ => false,
+        };
+        if revived && member.incarnation == incarnation {
+            let detail = format!(
+                "{viewer} shows {} {} after {status} at {incarnation}",
+                member.name, member.status
+            );
+            return broken(world, "I-03 no return at the same incarnation", detail);
+        }
+        Ok(())
     }
-    // A verdict can come to fall short when somebody joins; then nobody can tell.
-    let revived = match status {
-        Status::Dead => matches!(member.status, Status::Alive | Status::Suspect),
-        Status::Left => !matches!(member.status, Status::Left | Status::Removed),
-        _ => false,
-    };
-    if revived && member.incarnation == incarnation {
-        let detail = format!(
-            "{viewer} shows {} {} after {status} at {incarnation}",
-            member.name, member.status
-        );
-        return broken(world, "I-03 no return at the same incarnation", detail);
-    }
-    Ok(())
 }

@@ -195,6 +195,15 @@ impl Schedule {
             .collect()
     }
 
+    /// Whether no datacenter has more liars than verdicts there can bear.
+    pub(crate) fn bears_its_liars(&self) -> bool {
+        self.datacenters.iter().all(|datacenter| {
+            let nodes = datacenter.nodes();
+            let liars = self.liars.iter().filter(|liar| nodes.contains(&liar.node));
+            liars.count() <= datacenter.liars_borne()
+        })
+    }
+
     /// The plan of the world, without troubles.
     pub(crate) fn plan(&self) -> Plan {
         let others = |own: &Shaped| -> Vec<String> {
@@ -231,6 +240,15 @@ impl Shaped {
         numbered('s', self.servers)
             .chain(numbered('c', self.clients))
             .collect()
+    }
+
+    /// One fewer than a verdict takes accusers.
+    pub(crate) const fn liars_borne(&self) -> usize {
+        match self.len() {
+            0..=2 => 0,
+            3..=8 => 1,
+            _ => 2,
+        }
     }
 
     /// How many there are.

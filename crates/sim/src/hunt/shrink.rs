@@ -41,7 +41,7 @@ struct Search {
 impl Search {
     /// Keeps a smaller schedule if it fails in the same way.
     fn try_it(&mut self, smaller: Schedule) -> bool {
-        if smaller == self.best || self.left == 0 {
+        if smaller == self.best || self.left == 0 || !smaller.bears_its_liars() {
             return false;
         }
         self.left -= 1;

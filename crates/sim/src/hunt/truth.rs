@@ -32,6 +32,8 @@ pub(crate) struct Truth {
     pub(crate) liars: BTreeSet<usize>,
     /// Whose certificate was revoked.
     pub(crate) revoked: BTreeSet<NodeId>,
+    /// Whose certificate was renewed.
+    pub(crate) renewed: BTreeSet<NodeId>,
     /// Whose key was used twice.
     pub(crate) cloned: BTreeSet<NodeId>,
     /// Whose clock is off.
