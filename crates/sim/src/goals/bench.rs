@@ -5,7 +5,6 @@ use crate::{
     net::{Link, Links},
     plan::Plan,
     progress::Progress,
-    scenario::bring_up::settle,
     script::{millis, secs},
     world::World,
 };
@@ -15,6 +14,9 @@ use std::time::Duration;
 
 /// Nodes that a quick run makes do with.
 const QUICK: usize = 400;
+
+/// Seconds until what follows from knowing everybody has followed.
+const SETTLING: usize = 15;
 
 /// How to measure.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Bench {
     /// The same where a node costs ten times as much.
     pub(super) fn small(&self, full: usize) -> usize {
         self.size(if self.quick {
-            full.min(QUICK / 3)
+            full.min(QUICK / 2)
         } else {
             full
         })
@@ -62,13 +64,15 @@ impl Bench {
         if self.quick { quick } else { full }
     }
 
-    /// The world of a plan, once everybody knows everybody.
+    /// The world of a plan in which everybody knows everybody, seats are held and observers have spaced themselves out.
     pub(super) fn settled(&mut self, plan: Plan) -> World {
         let mut world = plan.build();
         world.forget_events();
-        let names = world.everybody();
-        settle(&mut world, &names, &mut self.progress);
-        world.run_for(secs(5));
+        world.start_settled();
+        for second in 0..SETTLING {
+            self.done(second, SETTLING, "seconds of settling");
+            world.run_for(secs(1));
+        }
         world.take_ledger();
         world
     }

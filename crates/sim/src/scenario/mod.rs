@@ -10,10 +10,10 @@
 //! | `bring_up` | from nothing to everybody knowing everybody |
 
 mod act;
-pub(crate) mod bring_up;
+mod bring_up;
 mod choose;
 mod file;
-pub(crate) mod noticed;
+mod noticed;
 mod play;
 mod units;
 

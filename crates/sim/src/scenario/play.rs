@@ -40,7 +40,11 @@ impl Scenario {
         let mut stage = Stage::default();
         if self.start == Start::Settled {
             progress.begin("starting");
-            settle(&mut world, &names, progress);
+            if late.is_empty() {
+                world.start_settled();
+            } else {
+                settle(&mut world, &names, progress);
+            }
             world.run_for(self.settle.0);
         }
         let begin = world.now();
