@@ -66,11 +66,16 @@ impl Bench {
 
     /// The world of a plan in which everybody knows everybody, seats are held and observers have spaced themselves out.
     pub(super) fn settled(&mut self, plan: Plan) -> World {
+        self.settled_for(plan, SETTLING)
+    }
+
+    /// The same after so many seconds.
+    pub(super) fn settled_for(&mut self, plan: Plan, seconds: usize) -> World {
         let mut world = plan.build();
         world.forget_events();
         world.start_settled();
-        for second in 0..SETTLING {
-            self.done(second, SETTLING, "seconds of settling");
+        for second in 0..seconds {
+            self.done(second, seconds, "seconds of settling");
             world.run_for(secs(1));
         }
         world.take_ledger();

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `spread` | 1–4, 16: how fast and how dear news is |
 //! | `detect` | 5–7, 10: how fast the end of a process or host is known |
-//! | `wrong` | 8, 9, 11, 17: who is suspected or dies though it lives |
+//! | `wrong` | 8, 9, 11, 17, 22: who is suspected or dies though it lives, and whatever else must not be |
 //! | `load` | 12–15, 23: what joining, resting, changing and healing cost |
 //! | `bench` | what they have in common |
 //! | `ablation` | what each mechanism buys |
@@ -164,7 +164,7 @@ type Experiment = fn(&mut Bench) -> Vec<Figure>;
 /// A row before it is measured: number, measure, best peer, experiment.
 type Plain = (u8, &'static str, &'static str, Experiment);
 
-const ROWS: [Plain; 18] = [
+const ROWS: [Plain; 19] = [
     (
         1,
         "rounds to 99 % / 100 % of 1,000 nodes",
@@ -263,6 +263,12 @@ const ROWS: [Plain; 18] = [
         wrong::suspicions,
     ),
     (
+        22,
+        "simulated fault schedules in which an invariant failed",
+        "–",
+        wrong::schedules,
+    ),
+    (
         23,
         "simulator speed, 3 × 2,000 nodes, 10 changes/s, virtual ÷ real time",
         "–",
@@ -271,7 +277,7 @@ const ROWS: [Plain; 18] = [
 ];
 
 /// What is not measured here, and why.
-pub const LEFT_OUT: [(u8, &str); 5] = [
+pub const LEFT_OUT: [(u8, &str); 4] = [
     (18, "CPU per node: a matter of real processes"),
     (19, "resident memory: a matter of real processes"),
     (
@@ -279,7 +285,6 @@ pub const LEFT_OUT: [(u8, &str); 5] = [
         "revocation: the simulator gossips it from a later version on",
     ),
     (21, "forged packets: a matter of real sockets"),
-    (22, "fault schedules: `pelago-sim hunt`"),
 ];
 
 /// The numbers of all rows.

@@ -49,7 +49,7 @@ fn rounds(bench: &mut Bench, nodes: usize, fanout: usize, loss: f64, times: usiz
         settings.probe_interval = ROUND;
         settings.tuning.fanout = fanout;
     });
-    let mut world = bench.settled(plan);
+    let mut world = bench.settled_for(plan, 3);
     let spreads = farewells(bench, &mut world, times, secs(2));
     let what = format!("N = {nodes}, fan-out {fanout}, {} % loss", loss * 100.0);
     figures(&spreads, &what, "rounds", |time| {
