@@ -50,7 +50,7 @@ fn rounds(bench: &mut Bench, nodes: usize, fanout: usize, loss: f64, times: usiz
         settings.tuning.fanout = fanout;
     });
     let mut world = bench.settled_for(plan, 3);
-    let spreads = farewells(bench, &mut world, times, secs(2));
+    let spreads = farewells(bench, &mut world, times, secs(1));
     let what = format!("N = {nodes}, fan-out {fanout}, {} % loss", loss * 100.0);
     figures(&spreads, &what, "rounds", |time| {
         time.as_secs_f64() / ROUND.as_secs_f64()

@@ -208,6 +208,7 @@ pub(super) fn schedules(bench: &mut Bench) -> Vec<Figure> {
             seed: 1,
             hostile,
             jobs: 1,
+            fail_fast: false,
         };
         let mut played = 0;
         let progress = &mut bench.progress;
