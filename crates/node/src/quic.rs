@@ -191,15 +191,21 @@ impl Quic {
         Some(link)
     }
 
-    /// Closes every connection whose peer's certificate no longer holds.
+    /// Closes every connection whose peer's certificate, as shown at its handshake, no longer holds.
     pub(crate) fn judge_again(&self) {
         use pelago_proto::trust::Trust as _;
         for link in self.links.all() {
             if let Err(refusal) = self.trust.certify(&link.peer.certified.leaf) {
                 let certified = &link.peer.certified;
                 let name = format!("{}.{}", certified.name, certified.datacenter);
-                self.counts
-                    .refuse(Refused::of(refusal), name, "live connection closed");
+                match Refused::of(refusal) {
+                    // What the handshake showed has ended; the peer has most likely renewed since, and the next handshake
+                    // will tell. Nobody did anything wrong yet.
+                    Refused::Expired => {
+                        tracing::debug!(name, "the certificate of a link has ended")
+                    }
+                    reason => self.counts.refuse(reason, name, "live connection closed"),
+                }
                 link.connection
                     .close(VarInt::from_u32(close::REVOKED), refusal.0.as_bytes());
             }
