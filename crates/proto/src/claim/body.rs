@@ -221,7 +221,8 @@ impl Body {
         matches!(self, Self::Record(_) | Self::Alive(_) | Self::Leave(_))
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The payload of a claim that says this: array-encoded deterministic CBOR, claim type first.
+    pub fn encode(&self) -> Vec<u8> {
         let kind = self.kind() as u8;
         match self {
             Self::Record(r) => cbor::encode(&record_wire(kind, r)),

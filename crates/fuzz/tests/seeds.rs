@@ -1,0 +1,92 @@
+//! A short run of every fuzz target: golden vectors as they are, and what random changes make of them.
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use std::{fs, path::PathBuf};
+
+/// Changed copies of each seed.
+const ROUNDS: usize = 200;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let vectors = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../proto/tests/vectors");
+    let mut seeds = Vec::new();
+    for file in ["asks", "claims", "frames", "replies"] {
+        let text = fs::read_to_string(vectors.join(file).with_extension("txt")).expect("vectors");
+        seeds.extend(
+            text.lines()
+                .filter_map(|line| line.split_once(' '))
+                .map(|(_, hex)| unhex(hex)),
+        );
+    }
+    assert!(seeds.len() > 20, "{}", seeds.len());
+    seeds
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+/// Flips, drops, doubles and splices, as a fuzzer would.
+fn changed(seeds: &[Vec<u8>], seed: &[u8], dice: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..dice.random_range(1..4) {
+        let at = dice.random_range(0..bytes.len().max(1));
+        match dice.random_range(0..5) {
+            _ if bytes.is_empty() => bytes.push(dice.random()),
+            0 => bytes[at] = dice.random(),
+            1 => bytes.truncate(at),
+            2 => bytes.insert(at, dice.random()),
+            3 => drop(bytes.remove(at)),
+            _ => {
+                let other = &seeds[dice.random_range(0..seeds.len())];
+                bytes.splice(at.., other[at.min(other.len())..].iter().copied());
+            }
+        }
+    }
+    bytes
+}
+
+fn run(target: fn(&[u8]), prefix: impl Fn(&[u8], &mut ChaCha8Rng) -> Vec<u8>) {
+    let mut dice = ChaCha8Rng::seed_from_u64(1);
+    let seeds = seeds();
+    for seed in &seeds {
+        target(&prefix(seed, &mut dice));
+        for _ in 0..ROUNDS {
+            let bytes = changed(&seeds, seed, &mut dice);
+            target(&prefix(&bytes, &mut dice));
+        }
+    }
+}
+
+#[test]
+fn claims() {
+    run(pelago_fuzz::claim, |bytes, _| bytes.to_vec());
+}
+
+#[test]
+fn frames() {
+    run(pelago_fuzz::frame, |bytes, _| bytes.to_vec());
+}
+
+#[test]
+fn certificates() {
+    run(pelago_fuzz::certificate, |bytes, dice| {
+        [&[dice.random()], bytes].concat()
+    });
+}
+
+#[test]
+fn pools() {
+    // Three operations around each seed: it as some payload, and time to act on it.
+    run(pelago_fuzz::pool, |bytes, dice| {
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let kind: u8 = dice.random_range(0..4);
+        [
+            &[kind, length[0], length[1]],
+            bytes,
+            &[7, 0, dice.random()],
+            &[5, 0, 1],
+        ]
+        .concat()
+    });
+}
