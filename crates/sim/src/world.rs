@@ -294,7 +294,7 @@ impl World {
     }
 
     /// Takes everything a process has to say, and sets its timer: the driver's half of the contract.
-    pub(crate) fn drive(&mut self, host: usize) {
+    pub(crate) fn drive(&mut self, host: usize) -> Time {
         self.touch(host);
         if self.process(host).is_some_and(|process| process.starved) {
             return self.drive_starved(host);
@@ -323,38 +323,40 @@ impl World {
         {
             self.heard(host, event);
         }
-        self.arm(host);
+        self.arm(host)
     }
 
     /// Timers run, but whoever sends or receives waits for the processor.
-    fn drive_starved(&mut self, host: usize) {
+    fn drive_starved(&mut self, host: usize) -> Time {
         while let Some(event) = self
             .process(host)
             .and_then(|process| process.federation.poll_event())
         {
             self.heard(host, event);
         }
-        self.arm(host);
+        self.arm(host)
     }
 
     fn process(&mut self, host: usize) -> Option<&mut Process> {
         self.slots[host].process.as_mut()
     }
 
-    /// Sets the timer if it is due earlier than what it is set to; one that is set too early only looks again.
-    fn arm(&mut self, host: usize) {
+    /// Sets the timer if it is due earlier than what it is set to; one that is set too early only looks again. Returns when
+    /// it is due.
+    fn arm(&mut self, host: usize) -> Time {
         let now = self.now;
         let slot = &mut self.slots[host];
         let (epoch, Some(process)) = (slot.epoch, slot.process.as_mut()) else {
-            return;
+            return Time::NEVER;
         };
-        let due = process.federation.poll_timeout();
-        let at = tick(due.at.max(now + Duration::from_micros(1)));
+        let due = process.federation.poll_timeout().at;
+        let at = tick(due.max(now + Duration::from_micros(1)));
         if at < process.armed {
             process.armed = at;
             self.queue
                 .push(at, Order::Timer, Happening::Wake { host, epoch });
         }
+        due
     }
 
     fn wake(&mut self, host: usize, epoch: u32) {
@@ -372,19 +374,28 @@ impl World {
         }
         if process.federation.poll_timeout().at <= now {
             process.federation.handle_timeout(now);
-            let due = process.federation.poll_timeout();
-            process.spins = if due.at > now { 0 } else { process.spins + 1 };
-            assert!(
-                process.spins < MAX_SPINS,
-                "{} makes no progress at {now:?}: {} is due again",
-                slot.name,
-                due.why
-            );
             self.history.mix(now, host as u64, 1);
-            self.drive(host);
+            let due = self.drive(host);
+            self.notice_spinning(host, due);
         } else {
             self.arm(host);
         }
+    }
+
+    /// A timer that is due again as soon as it fired, over and over, is a fault of the protocol.
+    fn notice_spinning(&mut self, host: usize, due: Time) {
+        let now = self.now;
+        let slot = &mut self.slots[host];
+        let Some(process) = slot.process.as_mut() else {
+            return;
+        };
+        process.spins = if due > now { 0 } else { process.spins + 1 };
+        assert!(
+            process.spins < MAX_SPINS,
+            "{} makes no progress at {now:?}: {} is due again",
+            slot.name,
+            process.federation.poll_timeout().why
+        );
     }
 
     /// A process goes on after a pause: first what lies in its sockets, then its timers. One that was starved first sends

@@ -54,8 +54,6 @@ use thiserror::Error;
 const LATE: Duration = Duration::from_millis(100);
 /// Most requests under way.
 const MAX_REQUESTS: usize = 256;
-/// Room for so many events stays.
-const ROOM: usize = 64;
 /// Most events and transmits waiting to be polled; beyond it the oldest go.
 const MAX_WAITING: usize = 16_384;
 
@@ -153,6 +151,16 @@ struct Fresh {
     datacenter: Label,
     from: Option<NodeId>,
     tier: Tier,
+}
+
+/// Takes the first of what waits. One burst is no reason to hold room for as much ever after.
+pub(crate) fn pop<T>(waiting: &mut VecDeque<T>) -> Option<T> {
+    const ROOM: usize = 8;
+    let first = waiting.pop_front();
+    if first.is_none() && waiting.capacity() > ROOM {
+        *waiting = VecDeque::new();
+    }
+    first
 }
 
 /// A boot counter near its end can only be damage, and nothing could follow it: as good as none.
@@ -296,7 +304,7 @@ impl Federation {
 
     /// Next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        pop(&mut self.transmits)
     }
 
     /// Next request to make.
@@ -306,12 +314,7 @@ impl Federation {
 
     /// Next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        // After a bulk transfer there were thousands, which is no reason to hold room for as many ever after.
-        if event.is_none() && self.events.capacity() > ROOM {
-            self.events = VecDeque::new();
-        }
-        event
+        pop(&mut self.events)
     }
 
     /// What to persist, if it changed.
@@ -368,8 +371,13 @@ impl Federation {
 
     /// If our own loop was late, what looked like others' silence may have been ours.
     fn notice_lateness(&mut self, now: Time) {
+        let late = LATE.max(self.settings.probe_interval / 2);
+        // Nothing was due before we last did anything, and that is mostly just now.
+        if now.since(self.touched) <= late {
+            return;
+        }
         let due = self.poll_timeout().at.max(self.touched);
-        if now.since(due) > LATE.max(self.settings.probe_interval / 2) {
+        if now.since(due) > late {
             self.lan.was_late(now);
             self.wan.was_late(now);
         }

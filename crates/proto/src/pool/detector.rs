@@ -232,10 +232,7 @@ impl Detector {
         for watch in self.watches.values() {
             first = first.min(watch.deadline());
         }
-        first.min(Deadline {
-            at: self.next_random,
-            why: "random probe",
-        })
+        first
     }
 }
 
@@ -675,15 +672,22 @@ impl Pool {
         }
     }
 
+    /// When the next random probe is due, if views differ by then: in step with the one before, however long ago that was.
+    pub(super) fn next_random(&self) -> Option<Time> {
+        let differed = self.repair.differed().filter(|_| self.profile.accuses)?;
+        let step = self.health.stretch(self.profile.probe_interval);
+        let behind = differed.since(self.detector.next_random).as_micros();
+        let steps = u32::try_from(behind.div_ceil(step.as_micros().max(1))).unwrap_or(u32::MAX);
+        let at = self.detector.next_random + step.saturating_mul(steps);
+        self.repair.differs(at).then_some(at)
+    }
+
     /// While views differ observers may not agree who they are: one more probe per interval, everybody in turn.
     fn tick_random(&mut self, digest: u64, now: Time) {
-        if self.detector.next_random > now {
+        if self.next_random().is_none_or(|at| at > now) {
             return;
         }
         self.detector.next_random = now + self.health.stretch(self.profile.probe_interval);
-        if !self.profile.accuses || !self.repair.differs(now) {
-            return;
-        }
         let turn = self
             .detector
             .turn

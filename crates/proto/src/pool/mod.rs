@@ -313,12 +313,16 @@ impl Pool {
 
     /// Next thing to do.
     pub fn poll(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        crate::federation::pop(&mut self.actions)
     }
 
     /// When the pool wants to be called next.
     pub fn deadline(&self) -> Deadline {
-        self.detector.deadline().min(self.repair.deadline())
+        let first = self.detector.deadline().min(self.repair.deadline());
+        first.min(Deadline {
+            at: self.next_random().unwrap_or(Time::NEVER),
+            why: "random probe",
+        })
     }
 
     /// Queues a fact to ride on pings and acks.

@@ -116,14 +116,17 @@ impl Peers {
         }
     }
 
+    // Most peers are far away, so that is where to look first.
     pub(super) fn get(&self, id: &NodeId) -> Option<&Peer> {
-        self.strata.iter().find_map(|stratum| stratum.get(id))
+        let [rack, zone, far, dead] = &self.strata;
+        let strata = [far, zone, rack, dead];
+        strata.into_iter().find_map(|stratum| stratum.get(id))
     }
 
     pub(super) fn get_mut(&mut self, id: &NodeId) -> Option<&mut Peer> {
-        self.strata
-            .iter_mut()
-            .find_map(|stratum| stratum.get_mut(id))
+        let [rack, zone, far, dead] = &mut self.strata;
+        let strata = [far, zone, rack, dead];
+        strata.into_iter().find_map(|stratum| stratum.get_mut(id))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {

@@ -38,20 +38,34 @@ pub enum Gain {
 }
 
 /// Differences with peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Repair {
     peers: BTreeMap<NodeId, Difference>,
     under_way: BTreeMap<NodeId, Time>,
+    /// When the first of them is due, or one that hangs is given up.
+    next: Time,
     /// Last time that any peer's view was neither ours nor an older one of ours.
     differed: Option<Time>,
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            next: Time::NEVER,
+            differed: None,
+        }
+    }
 }
 
 impl Repair {
     /// A peer showed its set hash; `alike` if that is ours, or one that we had lately.
     pub fn compare(&mut self, peer: NodeId, alike: bool, rng: &mut impl Rng, now: Time) {
         if alike {
-            if let Some(held) = self.peers.get_mut(&peer) {
-                held.due = None;
+            let held = self.peers.get_mut(&peer);
+            if held.is_some_and(|held| held.due.take().is_some()) {
+                self.look_ahead();
             }
             return;
         }
@@ -75,7 +89,13 @@ impl Repair {
         if held.due.is_none() {
             let jitter = Duration::from_millis(rng.random_range(0..250));
             held.due = Some((now + STANDS + jitter).max(held.rested));
+            self.look_ahead();
         }
+    }
+
+    /// When views differed last.
+    pub(super) fn differed(&self) -> Option<Time> {
+        self.differed
     }
 
     /// Whether views differed within the last second.
@@ -85,7 +105,11 @@ impl Repair {
 
     /// Peers to reconcile with now.
     pub fn due(&mut self, now: Time) -> Vec<NodeId> {
-        self.under_way.retain(|_, since| now.since(*since) < HANGS);
+        let hangs = |since: &Time| now.since(*since) >= HANGS;
+        if self.next > now && !self.under_way.values().any(hangs) {
+            return Vec::new();
+        }
+        self.under_way.retain(|_, since| !hangs(since));
         let mut due = Vec::new();
         for (peer, difference) in &mut self.peers {
             if self.under_way.len() >= AT_ONCE {
@@ -97,6 +121,7 @@ impl Repair {
                 due.push(*peer);
             }
         }
+        self.look_ahead();
         due
     }
 
@@ -116,6 +141,7 @@ impl Repair {
                 now + held.wait
             };
         }
+        self.look_ahead();
     }
 
     /// Begins one at once, for a difference that cannot be lag, unless enough are under way or this peer is to be left
@@ -125,6 +151,7 @@ impl Repair {
         let free = self.under_way.len() < AT_ONCE && !self.under_way.contains_key(&peer);
         if rested && free {
             self.under_way.insert(peer, now);
+            self.look_ahead();
         }
         rested && free
     }
@@ -135,7 +162,15 @@ impl Repair {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        let at = if self.under_way.len() >= AT_ONCE {
+        Deadline {
+            at: self.next,
+            why: "reconcile",
+        }
+    }
+
+    /// Asked for after every packet, so it is known beforehand.
+    fn look_ahead(&mut self) {
+        self.next = if self.under_way.len() >= AT_ONCE {
             self.under_way
                 .values()
                 .min()
@@ -150,9 +185,5 @@ impl Repair {
                 .min()
                 .unwrap_or(Time::NEVER)
         };
-        Deadline {
-            at,
-            why: "reconcile",
-        }
     }
 }
