@@ -105,6 +105,11 @@ fn sees(world: &World, truth: &Truth, host: usize, view: &View, whom: usize) -> 
                 let detail = format!("{viewer} shows {name} {}", member.status);
                 return Err(("I-14 who is gone is gone everywhere", detail));
             }
+            let goodbye = truth.left_in_peace.contains(&(whom, slot.epoch));
+            if goodbye && member.status != Status::Left {
+                let detail = format!("{viewer} shows {name} {}, who left", member.status);
+                return Err(("I-14 a goodbye is heard", detail));
+            }
             if member.status == Status::Unreachable && is_plain(world, slot) {
                 let detail = format!("{viewer} shows {name} {}", member.status);
                 return Err(("I-14 who is gone is dead where enough can tell", detail));

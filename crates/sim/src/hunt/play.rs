@@ -11,6 +11,7 @@ use pelago_proto::{
     federation::Memory,
     time::Time,
     trust::{Authority, Trust},
+    view::EventKind,
 };
 use std::{
     collections::BTreeMap,
@@ -241,6 +242,7 @@ impl<'a> Player<'a> {
                     truth.disturb(host, now);
                     if blank {
                         slot.memory = Memory::default();
+                        truth.blank.insert(host);
                     }
                     world.start(&node);
                     truth.off_clock.remove(&host);
@@ -250,10 +252,9 @@ impl<'a> Player<'a> {
                 let host = host(world, &node);
                 let epoch = world.slots[host].epoch;
                 if world.slots[host].awake().is_some() && !truth.left.contains_key(&(host, epoch)) {
-                    truth.disturb(host, now);
                     world.leave(&node);
                     let last = world.incarnation(&node);
-                    truth.left.insert((host, epoch), last);
+                    truth.leaves(world, host, last);
                 }
             }
             Fault::Pause { node, .. } => {
@@ -391,6 +392,7 @@ impl<'a> Player<'a> {
                 self.safety.truth.disturb(host, self.world.now);
                 if self.safety.truth.liars.contains(&host) {
                     self.world.slots[host].memory = Memory::default();
+                    self.safety.truth.blank.insert(host);
                 }
                 self.world.start(&name);
                 self.safety.truth.off_clock.remove(&host);
@@ -418,6 +420,12 @@ impl<'a> Player<'a> {
             }
         }
         let took = self.world.now.since(healed);
+        let truth = &self.safety.truth;
+        let clones = self.world.count(EventKind::Clone);
+        if clones > 0 && truth.cloned.is_empty() && truth.blank.is_empty() {
+            let detail = format!("{clones} clones were reported, and there was none");
+            return Err(self.unmet("I-28 nobody takes its past for a clone", detail));
+        }
         let agreed = self.world.now;
         self.pass(STAYS)?;
         if let Some(detail) = liveness::doubt(&self.world, &self.safety.truth, agreed) {

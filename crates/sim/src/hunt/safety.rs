@@ -113,6 +113,11 @@ impl Safety {
         }
         let shown = self.shown.entry(host).or_default();
         if shown.epoch != epoch {
+            let last = shown.incarnation.boot;
+            if incarnation.boot <= last && !self.truth.blank.contains(&host) {
+                let detail = format!("{name} starts at {incarnation} after boot {last}");
+                return broken(world, "I-28 boots rise over restarts", detail);
+            }
             *shown = Shown {
                 epoch,
                 ..Shown::default()

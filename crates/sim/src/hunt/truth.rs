@@ -1,7 +1,7 @@
 //! What really is, as no node can know it: who runs, who was left in peace, how far each node's own words went. Checkers
 //! compare views with it.
 
-use crate::world::World;
+use crate::{slot::Slot, world::World};
 use pelago_proto::{
     identity::{Incarnation, Label, NodeId},
     time::Time,
@@ -32,6 +32,8 @@ pub(crate) struct Truth {
     pub(crate) liars: BTreeSet<usize>,
     /// Whose certificate was revoked.
     pub(crate) revoked: BTreeSet<NodeId>,
+    /// Whose process started without what its last one had on disk.
+    pub(crate) blank: BTreeSet<usize>,
     /// Whose certificate was renewed.
     pub(crate) renewed: BTreeSet<NodeId>,
     /// Whose key was used twice.
@@ -40,6 +42,8 @@ pub(crate) struct Truth {
     pub(crate) off_clock: BTreeSet<usize>,
     /// Boots in which a process said goodbye, with its last incarnation.
     pub(crate) left: BTreeMap<(usize, u32), Incarnation>,
+    /// Of these, those whom all fellow members could hear.
+    pub(crate) left_in_peace: BTreeSet<(usize, u32)>,
     /// The network itself is too bad for promises until then.
     rough_until: Time,
 }
@@ -108,12 +112,13 @@ impl Truth {
             fellows.any(|slot| self.cloned.contains(&slot.id))
         };
         apart
-            .into_iter()
+            .iter()
             .filter(|(host, others)| {
-                let label = datacenter(*host);
-                others.len() >= 2 || world.members(label.as_str()).len() <= 2 || seen_twice(label)
+                let label = datacenter(**host);
+                let few = others.len() >= 2 || world.members(label.as_str()).len() <= 2;
+                seen_twice(label) || (few && !is_in_larger_part(world, &apart, **host))
             })
-            .map(|(host, _)| host)
+            .map(|(host, _)| *host)
             .collect()
     }
 
@@ -126,6 +131,20 @@ impl Truth {
             && !self.cut_off(world).contains(&host)
     }
 
+    /// A process says goodbye, at this incarnation.
+    pub(crate) fn leaves(&mut self, world: &World, host: usize, last: Incarnation) {
+        let slot = &world.slots[host];
+        let fellow = |other: &usize| world.slots[*other].who.datacenter == slot.who.datacenter;
+        if (0..world.slots.len())
+            .filter(fellow)
+            .all(|other| self.in_peace(world, other))
+        {
+            self.left_in_peace.insert((host, slot.epoch));
+        }
+        self.left.insert((host, slot.epoch), last);
+        self.disturb(host, world.now);
+    }
+
     /// A process with this key reached an incarnation.
     pub(crate) fn reached(&mut self, id: NodeId, incarnation: Incarnation) {
         let highest = self.highest.entry(id).or_default();
@@ -136,4 +155,24 @@ impl Truth {
     pub(crate) fn highest(&self, id: &NodeId) -> Incarnation {
         self.highest.get(id).copied().unwrap_or_default()
     }
+}
+
+/// Whether a host is, with more than half of its datacenter, on one side of a clean split: whoever is on the other side is not
+/// quorate, and holds nobody dead.
+fn is_in_larger_part(world: &World, apart: &BTreeMap<usize, BTreeSet<usize>>, host: usize) -> bool {
+    let nobody = BTreeSet::new();
+    let cut = |host: usize| apart.get(&host).unwrap_or(&nobody);
+    let datacenter = &world.slots[host].who.datacenter;
+    let members = || {
+        let slots = world.slots.iter().enumerate();
+        slots.filter(|(_, slot)| slot.who.datacenter == *datacenter)
+    };
+    let runs = |slot: &Slot| slot.process.is_some();
+    let together = members().filter(|(other, slot)| runs(slot) && !cut(host).contains(other));
+    let larger = 2 * together.count() > members().count();
+    larger
+        && cut(host).iter().all(|other| {
+            let mut met = members().filter(|(third, _)| !cut(host).contains(third));
+            met.all(|(third, _)| cut(*other).contains(&third))
+        })
 }
