@@ -376,7 +376,7 @@ impl World {
     }
 
     /// When each host first reported an event of this kind about a watched node.
-    pub(crate) fn report_times(&self, name: &str, kind: EventKind) -> BTreeMap<usize, Duration> {
+    pub fn report_times(&self, name: &str, kind: EventKind) -> BTreeMap<usize, Duration> {
         self.history.reports(self.id(name), kind)
     }
 

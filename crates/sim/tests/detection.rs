@@ -5,6 +5,7 @@ use pelago_proto::{
     view::{EventKind, Status},
 };
 use pelago_sim::{Plan, World, millis, secs};
+use std::{collections::BTreeMap, time::Duration};
 
 /// 1.1 times the default pause tolerance: nobody who may only be pausing is dead before that.
 const FLOOR_MS: u64 = 2_200;
@@ -292,4 +293,66 @@ fn is_back(world: &mut World, whom: &str, before: Incarnation) -> bool {
                     .member(other, whom)
                     .is_some_and(|member| member.incarnation.boot > before.boot)
         })
+}
+
+/// Fifty clients and five servers of one datacenter, over five racks.
+fn fifty(seed: u64) -> World {
+    settled(
+        Plan::new(seed)
+            .datacenter("solo")
+            .zones(1)
+            .racks(5)
+            .servers(5)
+            .clients(50),
+    )
+}
+
+/// When each onlooker reported deaths, by onlooker.
+fn deaths(world: &mut World, lost: &[String]) -> BTreeMap<usize, Vec<Duration>> {
+    let mut seen: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
+    for name in lost {
+        for (host, at) in world.report_times(name, EventKind::Dead) {
+            seen.entry(host).or_default().push(at);
+        }
+    }
+    seen
+}
+
+#[test]
+fn eight_hosts_lost_at_once_are_one_change_of_the_view() {
+    let mut world = fifty(21);
+    let lost: Vec<String> = (1..=8).map(|n| format!("solo-c{n}")).collect();
+    for name in &lost {
+        world.watch(name);
+        world.lose_host(name);
+    }
+    world.run_for(secs(5));
+    let seen = deaths(&mut world, &lost);
+    assert_eq!(seen.len(), 47, "everybody left reports them");
+    for (host, times) in seen {
+        assert_eq!(times.len(), 8, "{host} reports each once");
+        let (first, last) = (times.iter().min(), times.iter().max());
+        assert_eq!(first, last, "{host} shows them together");
+    }
+}
+
+#[test]
+fn a_death_does_not_wait_long_for_a_suspect_who_comes_back() {
+    let mut world = fifty(22);
+    // Paused from a moment later on and awake again just before its own floor: while it is suspect, a verdict on it may be due.
+    world.watch("solo-c1");
+    world.lose_host("solo-c1");
+    world.run_for(millis(100));
+    world.pause_for("solo-c2", millis(2_150));
+    world.run_for(secs(5));
+    let dead = world.spread("solo-c1", EventKind::Dead);
+    let last = dead.all.expect("everybody reports it");
+    assert!(last < millis(FLOOR_MS + 400 + 400), "{last:?}");
+    assert!(world.everyone_sees("solo-c2", Status::Alive));
+    assert_eq!(
+        world.reports(EventKind::Dead).len(),
+        54,
+        "{:?}",
+        world.reports(EventKind::Dead)
+    );
 }

@@ -79,3 +79,37 @@ fn a_node_with_bad_links_does_not_take_others_with_it() {
         "{deaths:?}"
     );
 }
+
+#[test]
+fn without_a_single_push_set_hashes_alone_carry_the_news() {
+    let plan = Plan::new(31)
+        .datacenter("solo")
+        .zones(1)
+        .racks(4)
+        .servers(4)
+        .clients(36);
+    let mut world = plan
+        .tune(|settings| {
+            settings.tuning.fanout = 0;
+            settings.tuning.rides = 0;
+        })
+        .build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(30),
+        World::everyone_sees_alive,
+    );
+    world.run_until("all views are alike", secs(30), World::digests_agree);
+    world.run_for(secs(10));
+    let before = world.total_counts()["reconciliations"];
+    world.change_record("solo-c7");
+    let seq = world.incarnation("solo-c7");
+    world.run_until("its new record is known", secs(5), |world| {
+        let viewers = world.everybody();
+        let knows = |viewer: &String| world.member(viewer, "solo-c7").map(|m| m.incarnation);
+        viewers.iter().map(knows).all(|known| known == Some(seq))
+    });
+    let after = world.total_counts()["reconciliations"];
+    assert!(after - before < 3.0, "{} reconciliations", after - before);
+}

@@ -496,7 +496,7 @@ impl Federation {
         let transitions = known.roster.take_transitions();
         let quiet = transitions.iter().all(|t| t.id != subject);
         for transition in &transitions {
-            self.announce(datacenter, *transition, now);
+            self.show_change(datacenter, *transition, now);
         }
         self.announce_record(datacenter, subject, before, now);
         for id in transitions
@@ -648,7 +648,7 @@ impl Federation {
         );
     }
 
-    fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
+    pub(super) fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
         let entry = self
             .catalog
             .get(datacenter)

@@ -5,7 +5,7 @@ use crate::{
     claim::{Body, Heard},
     identity::NodeId,
     time::Time,
-    wire::{Frame, Item},
+    wire::{Frame, Item, MAX_DATAGRAM},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -101,13 +101,14 @@ impl Federation {
                 self.take_news(&news, from, tier, now);
                 self.compare_digest(tier, from, digest, now);
                 // Answered with what we know after the news: the digest shows that it arrived.
+                let missed = self.missed_by(tier, digest, now);
                 let digest = self.own_digests().current();
                 let pool = match tier {
                     Tier::Lan => &mut self.lan,
                     Tier::Wan => &mut self.wan,
                 };
                 if pool.peer(&from).is_some() {
-                    pool.handle_ping(from, number, watch, digest, now);
+                    pool.handle_ping(from, number, watch, digest, &missed, now);
                 }
             }
             Frame::Ack {
@@ -118,6 +119,10 @@ impl Federation {
             } => {
                 self.take_news(&news, from, tier, now);
                 self.compare_digest(tier, from, digest, now);
+                let missed = self.missed_by(tier, digest, now);
+                if !missed.is_empty() {
+                    self.lan.push_to(from, &missed);
+                }
                 let pool = match tier {
                     Tier::Lan => &mut self.lan,
                     Tier::Wan => &mut self.wan,
@@ -160,6 +165,27 @@ impl Federation {
             let (repair, rng) = self.lan.repair_and_rng();
             repair.compare(from, alike, rng, now);
         }
+    }
+
+    /// The news that a peer with this set hash has not heard of, as far as a datagram holds it. The hash says which, so nobody
+    /// waits for a reconciliation because a push was lost.
+    fn missed_by(&self, tier: Tier, theirs: u64, now: Time) -> Vec<Item> {
+        if tier == Tier::Wan || !self.settings.tuning.catch_up {
+            return Vec::new();
+        }
+        let roster = &self.own().roster;
+        let mut room = MAX_DATAGRAM;
+        let mut items = Vec::new();
+        for id in roster.digests().missed_by(theirs, now) {
+            for item in roster.last_news(&id) {
+                let Some(left) = room.checked_sub(item.size()) else {
+                    return items;
+                };
+                room = left;
+                items.push(item);
+            }
+        }
+        items
     }
 
     /// Pushes what became known in this call: inside the datacenter to sampled peers, abroad once per datacenter.

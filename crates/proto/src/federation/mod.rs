@@ -9,6 +9,7 @@
 //!    and read the clock again: an ack that lies unread in a socket is not a missed ack.
 
 mod admit;
+mod cut;
 mod datagram;
 mod duties;
 mod join;
@@ -38,6 +39,7 @@ use crate::{
     view::{Event, View},
     wire::{Ask, Frame, Item},
 };
+use cut::Cuts;
 use duties::Duties;
 use join::Joining;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
@@ -121,6 +123,7 @@ pub struct Federation {
     election: Election,
     joining: Joining,
     duties: Duties,
+    cuts: Cuts,
     heads_signed: u64,
     memory: Memory,
 
@@ -266,6 +269,7 @@ impl Federation {
             election: Election::default(),
             joining: Joining::default(),
             duties,
+            cuts: Cuts::default(),
             heads_signed: 0,
             transmits: VecDeque::new(),
             asks: VecDeque::new(),
@@ -325,7 +329,7 @@ impl Federation {
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Deadline {
         let mut first = self.duties.deadline().min(self.joining.deadline());
-        first = first.min(self.lan.deadline());
+        first = first.min(self.lan.deadline()).min(self.cuts.deadline());
         if self.is_seated() {
             first = first.min(self.wan.deadline());
         }
@@ -421,6 +425,7 @@ impl Federation {
     /// Ends every call: pushes what is new, settles the rings, turns the pools' wishes into transmits and requests.
     fn settle(&mut self, now: Time) {
         self.touched = now;
+        self.show_cuts(now);
         self.push_fresh();
         self.lan.settle(now);
         self.wan.settle(now);

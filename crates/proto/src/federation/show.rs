@@ -81,9 +81,10 @@ impl Federation {
         let rtt = self.lan.rtt(id).or_else(|| self.wan.rtt(id));
         let own_clone =
             *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
+        let (status, since) = self.cuts.shown(&record.location.datacenter, id, entry);
         // A seat counts while its holder is there.
         let here = matches!(
-            entry.status,
+            status,
             Status::Alive | Status::Suspect | Status::Unreachable
         );
         let elected = record.seat && here;
@@ -95,8 +96,8 @@ impl Federation {
             zone: record.location.zone.clone(),
             rack: record.location.rack.clone(),
             role: record.role,
-            status: entry.status,
-            since: entry.since,
+            status,
+            since,
             elected,
             elected_since: entry.seated().filter(|_| elected),
             incarnation: entry.incarnation(),
@@ -163,9 +164,15 @@ impl Federation {
             ),
             Status::Removed => format!("{name} was removed by an operator"),
         };
+        // Evidence is about what is, even while a view waits to show it.
+        let shown = Member {
+            status: entry.status,
+            since: entry.since,
+            ..self.show_member(&member, entry, now)
+        };
         Some(Evidence {
             at: now,
-            member: self.show_member(&member, entry, now),
+            member: shown,
             accused: (!accusations.is_empty()).then(|| entry.incarnation()),
             accusations,
             needed: u8::try_from(rule.accusers).unwrap_or(u8::MAX),

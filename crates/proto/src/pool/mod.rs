@@ -372,8 +372,8 @@ impl Pool {
         });
     }
 
-    /// News for one datagram to `to`: what is held against it first, then the queue.
-    fn news_for(&mut self, to: &NodeId) -> Vec<Item> {
+    /// News for one datagram to `to`: what is held against it first, then what it missed, then the queue.
+    fn news_for(&mut self, to: &NodeId, missed: &[Item]) -> Vec<Item> {
         let Some(peer) = self.peers.get(to) else {
             return Vec::new();
         };
@@ -385,6 +385,12 @@ impl Pool {
         let mut news = Vec::new();
         for item in peer.charges() {
             if self.profile.tuning.buddies && item.size() <= room {
+                room -= item.size();
+                news.push(item.clone());
+            }
+        }
+        for item in missed {
+            if item.size() <= room && !news.contains(item) {
                 room -= item.size();
                 news.push(item.clone());
             }
@@ -454,10 +460,18 @@ impl Pool {
             .watch(&targets, &self.profile, &mut self.rng, now);
     }
 
-    /// A ping came in. Answers it.
-    pub fn handle_ping(&mut self, from: NodeId, number: u64, watch: bool, digest: u64, now: Time) {
+    /// A ping came in. Answers it, with what its sender `missed` as its set hash shows.
+    pub fn handle_ping(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        watch: bool,
+        digest: u64,
+        missed: &[Item],
+        now: Time,
+    ) {
         let spacing = watch.then(|| self.spacing.pinged(from, now)).flatten();
-        let news = self.news_for(&from);
+        let news = self.news_for(&from, missed);
         self.send(
             from,
             Frame::Ack {
@@ -489,7 +503,7 @@ impl Pool {
     }
 
     fn send_ping(&mut self, to: NodeId, number: u64, watch: bool, route: Route, digest: u64) {
-        let news = self.news_for(&to);
+        let news = self.news_for(&to, &[]);
         let frame = Frame::Ping {
             number,
             watch,

@@ -8,8 +8,10 @@
 pub struct Tuning {
     /// Peers that news is pushed to on first receipt (5); 0: news only rides on pings and acks.
     pub fanout: usize,
-    /// Times that a news item rides on pings and acks (3).
+    /// Times that a news item rides on pings and acks (2).
     pub rides: u8,
+    /// Who shows a set hash that we had lately is sent what changed since.
+    pub catch_up: bool,
     /// Shares of a draw in percent: same rack, same zone, far (50, 30, 20).
     pub shares: [u32; 3],
     /// Every member has fixed observers. Otherwise everybody probes everybody in turn, as in SWIM, and observers only
@@ -35,7 +37,8 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             fanout: 5,
-            rides: 3,
+            rides: 2,
+            catch_up: true,
             shares: [50, 30, 20],
             observers: true,
             spacing: true,

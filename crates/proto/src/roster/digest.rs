@@ -4,17 +4,28 @@
 //! exclusive-or it has no linear collisions.
 
 use super::Roster;
-use crate::identity::NodeId;
-use std::collections::VecDeque;
+use crate::{identity::NodeId, time::Time};
+use std::{collections::VecDeque, time::Duration};
 
-/// How many past values are remembered: a peer that shows one of them lags behind, it does not disagree.
+/// How many changes are remembered: a peer that shows the value before one of them lags behind, it does not disagree.
 const PAST: usize = 64;
+/// Changes older than this are left to reconciliation, which also says how old a goodbye or a death is.
+const LATELY: Duration = Duration::from_secs(5);
 
-/// The current set hash and its recent values.
+/// The current set hash and what led to it.
 #[derive(Clone, Debug, Default)]
 pub struct Digests {
     current: u64,
-    past: VecDeque<u64>,
+    past: VecDeque<Change>,
+}
+
+/// One member's entry hash was replaced.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// The set hash until then.
+    before: u64,
+    of: NodeId,
+    at: Time,
 }
 
 impl Digests {
@@ -30,22 +41,51 @@ impl Digests {
 
     /// Whether a peer's hash is ours, or one that we had lately: then it lags behind us and does not disagree.
     pub fn knows(&self, other: u64) -> bool {
-        other == self.current || self.past.contains(&other)
+        other == self.current || self.past.iter().any(|change| change.before == other)
     }
 
-    pub(super) fn replace(&mut self, old: u64, new: u64) {
-        self.current = self.current.wrapping_sub(old).wrapping_add(new);
+    /// Whose changes a peer that shows this hash has not heard of, oldest first: all since we had that hash ourselves, or the
+    /// one that makes the whole difference. Nobody, if it cannot be told or is no recent matter.
+    pub fn missed_by(&self, other: u64, now: Time) -> Vec<NodeId> {
+        if other == self.current {
+            return Vec::new();
+        }
+        let lately = |change: &Change| now.since(change.at) < LATELY;
+        let since = self.past.iter().rposition(|change| change.before == other);
+        if let Some(since) = since {
+            let mut missed = Vec::new();
+            if !self.past.get(since).is_some_and(lately) {
+                return missed;
+            }
+            for change in self.past.range(since..) {
+                if !missed.contains(&change.of) {
+                    missed.push(change.of);
+                }
+            }
+            return missed;
+        }
+        let after = self.past.iter().skip(1).map(|change| change.before);
+        let steps = self.past.iter().zip(after.chain([self.current]));
+        let ahead = self.current.wrapping_sub(other);
+        let alone = steps
+            .filter(|(change, after)| lately(change) && after.wrapping_sub(change.before) == ahead);
+        alone.map(|(change, _)| change.of).take(1).collect()
     }
 
-    /// Called after each change: the new value joins the past.
-    pub(super) fn remember(&mut self) {
-        if self.past.back() == Some(&self.current) {
+    /// A member's entry hash becomes `new`.
+    pub(super) fn replace(&mut self, of: NodeId, old: u64, new: u64, now: Time) {
+        if old == new {
             return;
         }
         if self.past.len() == PAST {
             self.past.pop_front();
         }
-        self.past.push_back(self.current);
+        self.past.push_back(Change {
+            before: self.current,
+            of,
+            at: now,
+        });
+        self.current = self.current.wrapping_sub(old).wrapping_add(new);
     }
 }
 
@@ -105,5 +145,67 @@ impl Roster {
             numbers.push(number);
         }
         (entries, numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> NodeId {
+        NodeId([n; 16])
+    }
+
+    fn after(changes: &[(u8, u64, u64)]) -> Digests {
+        let mut digests = Digests::default();
+        for (who, old, new) in changes {
+            digests.replace(id(*who), *old, *new, Time::default());
+        }
+        digests
+    }
+
+    #[test]
+    fn who_shows_an_older_hash_missed_everything_since() {
+        let then = after(&[(1, 0, 10)]);
+        let now = after(&[(1, 0, 10), (2, 0, 20), (3, 0, 30), (2, 20, 25)]);
+        assert_eq!(
+            now.missed_by(then.current(), Time::default()),
+            [id(2), id(3)]
+        );
+        assert!(now.knows(then.current()));
+        assert!(now.missed_by(now.current(), Time::default()).is_empty());
+    }
+
+    #[test]
+    fn one_change_that_makes_the_whole_difference_is_found() {
+        let theirs = after(&[(1, 0, 10), (3, 0, 30)]);
+        let ours = after(&[(1, 0, 10), (2, 0, 20), (3, 0, 30)]);
+        assert_eq!(ours.missed_by(theirs.current(), Time::default()), [id(2)]);
+        assert!(
+            !ours.knows(theirs.current()),
+            "it is ahead of some of our past, not at it"
+        );
+        assert!(
+            theirs.missed_by(ours.current(), Time::default()).is_empty(),
+            "who is behind cannot tell"
+        );
+    }
+
+    #[test]
+    fn what_is_no_recent_matter_is_left_to_reconciliation() {
+        let then = after(&[(1, 0, 10)]);
+        let now = after(&[(1, 0, 10), (2, 0, 20)]);
+        let late = Time::default() + LATELY;
+        assert!(now.missed_by(then.current(), late).is_empty());
+    }
+
+    #[test]
+    fn the_past_is_bounded() {
+        let mut digests = Digests::default();
+        for n in 1..=200_u64 {
+            digests.replace(id(1), n - 1, n, Time::default());
+        }
+        assert_eq!(digests.past.len(), PAST);
+        assert!(!digests.knows(0) && digests.knows(199 - 60));
     }
 }

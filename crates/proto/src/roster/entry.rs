@@ -8,6 +8,7 @@ use crate::{
     time::Time,
     trust::Certified,
     view::Status,
+    wire::Item,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -228,6 +229,25 @@ impl Entry {
         std::iter::once(self.card.bytes())
             .chain(own.map(|c| c.bytes()))
             .chain(self.charges().iter().map(|c| c.claim.bytes()))
+    }
+
+    /// What led to its status, for somebody who knew it before: its goodbye, what stands against it, or its own newest words.
+    pub(super) fn last_news(&self) -> Vec<Item> {
+        let plain = |claim: &Verified<Claim>| Item {
+            claim: Arc::clone(claim.bytes()),
+            leaf: None,
+        };
+        match (self.status, self.alive(), self.leave()) {
+            (Status::Left, _, Some(leave)) => vec![plain(leave)],
+            (Status::Suspect | Status::Unreachable | Status::Dead, ..) => {
+                self.standing().map(|c| plain(&c.claim)).collect()
+            }
+            (_, Some(alive), _) => vec![plain(alive)],
+            _ => vec![Item {
+                claim: Arc::clone(self.card.bytes()),
+                leaf: Some(Arc::clone(&self.card.certified.leaf)),
+            }],
+        }
     }
 
     /// Its part of the set hash, as peers compare it.

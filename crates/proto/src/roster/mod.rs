@@ -18,6 +18,7 @@ use crate::{
     time::Time,
     trust::Certified,
     view::Status,
+    wire::Item,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,6 +71,8 @@ pub struct Transition {
     pub id: NodeId,
     /// Before; `None` for a new member.
     pub from: Option<Status>,
+    /// Since when it had that.
+    pub since: Time,
     /// After.
     pub to: Status,
 }
@@ -148,9 +151,27 @@ impl Roster {
         self.present.values().sum()
     }
 
+    /// Members with accusations against them, by id.
+    pub fn accused(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        self.accused
+            .iter()
+            .filter_map(|id| Some((id, self.get(id)?)))
+    }
+
     /// A removal of this member.
     pub fn removal(&self, id: &NodeId) -> Option<&Verified<Claim>> {
         self.removals.get(id)
+    }
+
+    /// What led to a member's status, for somebody who knew the member before.
+    pub fn last_news(&self, id: &NodeId) -> Vec<Item> {
+        match (self.get(id), self.removal(id)) {
+            (Some(entry), Some(removal)) if entry.status == Status::Removed => vec![Item {
+                claim: Arc::clone(removal.bytes()),
+                leaf: Some(Arc::clone(&removal.signer().leaf)),
+            }],
+            (entry, _) => entry.map(Entry::last_news).unwrap_or_default(),
+        }
     }
 
     /// Set hash over the roster and its recent values.
@@ -249,7 +270,7 @@ impl Roster {
             }
             return outcome;
         }
-        if self.entries.len() >= MAX_MEMBERS && !self.make_room() {
+        if self.entries.len() >= MAX_MEMBERS && !self.make_room(now) {
             return Outcome::Full;
         }
         self.entries.insert(Entry::new(card, now));
@@ -288,7 +309,7 @@ impl Roster {
     }
 
     /// Drops the oldest `left`, else the oldest `dead`.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Time) -> bool {
         let oldest = |status| {
             let tombs = self.iter().filter(|(_, e)| e.status == status);
             tombs.min_by_key(|(_, e)| e.since).map(|(id, _)| *id)
@@ -296,14 +317,14 @@ impl Roster {
         let Some(id) = oldest(Status::Left).or_else(|| oldest(Status::Dead)) else {
             return false;
         };
-        self.forget(&id);
+        self.forget(&id, now);
         self.dropped += 1;
         true
     }
 
-    fn forget(&mut self, id: &NodeId) {
+    fn forget(&mut self, id: &NodeId, now: Time) {
         if let Some(entry) = self.entries.remove(id) {
-            self.digests.replace(entry.hash(), 0);
+            self.digests.replace(*id, entry.hash(), 0, now);
             self.accused.remove(id);
             if entry.counted {
                 self.leave_rack(&entry.rack());
@@ -344,7 +365,7 @@ impl Roster {
             .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
         for (id, _) in &due {
-            self.forget(id);
+            self.forget(id, now);
         }
         if some_end {
             let ends = self.iter().map(|(_, e)| e.certified().not_after);
@@ -359,11 +380,11 @@ impl Roster {
             .map(|e| {
                 let hash = e.hash();
                 e.set_hash(0);
-                hash
+                (*e.id(), hash)
             })
             .collect();
-        for hash in fading {
-            self.digests.replace(hash, 0);
+        for (id, hash) in fading {
+            self.digests.replace(id, hash, 0, now);
         }
         if !due.is_empty() {
             self.recompute(NodeId::default(), now, Duration::ZERO, unix);
@@ -384,7 +405,7 @@ impl Roster {
             .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
         for (id, _) in &out {
-            self.forget(id);
+            self.forget(id, now);
         }
         if !out.is_empty() {
             self.recompute(NodeId::default(), now, Duration::ZERO, unix);
@@ -412,6 +433,7 @@ impl Roster {
                 self.transitions.push(Transition {
                     id,
                     from,
+                    since: entry.since,
                     to: status,
                 });
                 entry.status = status;
@@ -425,10 +447,9 @@ impl Roster {
             } else {
                 entry.state_hash()
             };
-            self.digests.replace(held, hash);
+            self.digests.replace(id, held, hash, now);
             entry.set_hash(hash);
         }
-        self.digests.remember();
     }
 
     fn is_removed(&self, id: &NodeId, unix: u64) -> bool {

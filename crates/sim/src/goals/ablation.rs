@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A mechanism and how to do without it.
 type Without = (&'static str, fn(&mut Settings));
 
-const MECHANISMS: [Without; 13] = [
+const MECHANISMS: [Without; 14] = [
     ("everything on", |_| {}),
     ("no fixed observers", |settings| {
         settings.tuning.observers = false
@@ -29,6 +29,9 @@ const MECHANISMS: [Without; 13] = [
     ("no eager push", |settings| {
         settings.tuning.fanout = 0;
         settings.tuning.rides = 12;
+    }),
+    ("no catching up", |settings| {
+        settings.tuning.catch_up = false
     }),
     ("pause floor 0.5 s", |settings| {
         settings.pause_tolerance = millis(500)

@@ -54,8 +54,13 @@ pub(crate) struct Safety {
     deaths: BTreeSet<(NodeId, Incarnation)>,
     /// Highest revocation list by process and datacenter.
     lists: BTreeMap<(usize, u32, String), u64>,
+    /// Deaths that wait to be shown: whose, to whom, and when that was first seen.
+    waiting: BTreeMap<(usize, NodeId, Incarnation), Time>,
     next: Time,
 }
+
+/// The longest that a death may wait for others to be shown with.
+const HOLD: Duration = Duration::from_millis(400);
 
 /// What a process showed last.
 #[derive(Default)]
@@ -74,6 +79,7 @@ impl Safety {
             shown: BTreeMap::new(),
             deaths: BTreeSet::new(),
             lists: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             next: world.now,
         }
     }
@@ -237,7 +243,8 @@ impl Safety {
         datacenter: &Datacenter,
         member: &Member,
     ) -> Verdict {
-        verdict::check(world, host, datacenter, member)?;
+        let derived = verdict::derived(world, host, datacenter);
+        verdict::check(world, host, &derived, member)?;
         let first = view.datacenter == member.datacenter
             && self.deaths.insert((member.id, member.incarnation));
         let Some(whom) = world.ids.get(&member.id).copied() else {
@@ -303,10 +310,23 @@ impl Safety {
             }
         }
         let view = process.federation.view(now);
+        let waited = std::mem::take(&mut self.waiting);
+        let others = waited.iter().filter(|((viewer, ..), _)| *viewer != host);
+        self.waiting = others.map(|(key, first)| (*key, *first)).collect();
         for datacenter in view.datacenters.values() {
-            for member in datacenter.members.iter() {
+            let derived = verdict::derived(world, host, datacenter);
+            for (id, at) in verdict::waiting(world, host, datacenter, &derived)? {
+                let key = (host, id, at);
+                let first = waited.get(&key).copied().unwrap_or(now);
+                if now.since(first) >= HOLD {
+                    let detail = format!("{name} has not shown the death of {id} since {first:?}");
+                    return broken(world, "I-05 a death is shown within 400 ms", detail);
+                }
+                self.waiting.insert(key, first);
+            }
+            for member in derived.members.iter() {
                 if member.status != Status::Alive {
-                    verdict::check(world, host, datacenter, member)?;
+                    verdict::check(world, host, &derived, member)?;
                 }
             }
         }

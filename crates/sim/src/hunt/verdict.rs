@@ -1,14 +1,54 @@
 //! Statuses against the evidence for them, by the rules as they are written in `docs/protocol.md`, computed anew.
 
-use super::safety::{Verdict, broken};
+use super::safety::{Verdict, Violation, broken};
 use crate::world::World;
 use pelago_proto::{
-    identity::Label,
+    identity::{Incarnation, Label, NodeId},
     view::{AccusationView, Datacenter, Evidence, Member, Status},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-/// Whether what a process shows of a member follows from the accusations that it holds.
+/// A datacenter as the claims have it, where a view may still wait to show a death.
+pub(crate) fn derived(world: &World, host: usize, datacenter: &Datacenter) -> Datacenter {
+    let process = world.slots[host].process.as_ref();
+    let truth = |member: &Member| {
+        let evidence = process.filter(|_| member.status != Status::Alive);
+        let evidence = evidence.and_then(|p| p.federation.evidence(member.id, world.now));
+        evidence.map_or_else(|| member.clone(), |evidence| evidence.member)
+    };
+    Datacenter {
+        members: Arc::new(datacenter.members.iter().map(truth).collect()),
+        ..datacenter.clone()
+    }
+}
+
+/// Members that a view shows as lost while a verdict stands already: their deaths wait for others. Nothing else may differ.
+pub(crate) fn waiting(
+    world: &World,
+    host: usize,
+    shown: &Datacenter,
+    derived: &Datacenter,
+) -> Result<Vec<(NodeId, Incarnation)>, Violation> {
+    let mut waiting = Vec::new();
+    for (shown, derived) in shown.members.iter().zip(derived.members.iter()) {
+        if shown.status == derived.status {
+            continue;
+        }
+        let lost = matches!(shown.status, Status::Suspect | Status::Unreachable);
+        if !lost || derived.status != Status::Dead {
+            let viewer = &world.slots[host].name;
+            let detail = format!(
+                "{viewer} shows {} {}, which is {}",
+                shown.name, shown.status, derived.status
+            );
+            broken(world, "I-05 views show what follows from claims", detail)?;
+        }
+        waiting.push((shown.id, shown.incarnation));
+    }
+    Ok(waiting)
+}
+
+/// Whether a member's status follows from the accusations that a process holds, in a datacenter as [`derived`] has it.
 pub(crate) fn check(
     world: &World,
     host: usize,
