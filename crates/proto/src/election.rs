@@ -4,7 +4,7 @@
 //! when too many sit, the worst-ranked resigns. Health ranks and never excludes: under shared overload somebody must sit.
 
 use crate::{
-    identity::{Label, NodeId, Role},
+    identity::{Label, NodeId},
     roster::{Entry, Roster},
     time::Time,
     view::Status,
@@ -86,10 +86,10 @@ pub fn candidates(roster: &Roster, now: Time) -> Vec<Candidate> {
             Status::Unreachable | Status::Dead | Status::Left | Status::Removed => false,
         };
         let cloned = e.cloned().is_some_and(|at| now.since(at) < CLONE_BAR);
-        e.certified().role == Role::Server && here && !cloned
+        here && !cloned
     };
-    let entries = roster.iter().map(|(_, e)| e);
-    entries
+    let servers = roster.servers().map(|(_, e)| e);
+    servers
         .filter(eligible)
         .map(|e| Candidate::of(e, roster.datacenter()))
         .collect()
@@ -126,10 +126,7 @@ pub fn choose(beside: &[Candidate], from: &[Candidate], count: usize) -> Vec<Can
 /// How many seats the datacenter wants: the commonest value in its records, ties to the lower.
 pub fn seats(roster: &Roster) -> usize {
     let mut votes = BTreeMap::<u8, usize>::new();
-    for (_, entry) in roster
-        .iter()
-        .filter(|(_, e)| e.certified().role == Role::Server)
-    {
+    for (_, entry) in roster.servers() {
         if !matches!(entry.status, Status::Left | Status::Removed | Status::Dead) {
             *votes.entry(entry.record().seats).or_default() += 1;
         }

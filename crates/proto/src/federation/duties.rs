@@ -9,7 +9,7 @@ use crate::{
     identity::{Label, NodeId},
     pool::{Peer, Standing},
     time::{Deadline, Time},
-    view::{EventKind, Reachability, Status},
+    view::{EventKind, Reachability},
     wire::Ask,
 };
 use rand::{RngExt, rngs::ChaCha12Rng, seq::IndexedRandom};
@@ -230,12 +230,8 @@ impl Federation {
             return;
         }
         let peers: BTreeSet<SocketAddr> = self.wan.peers().map(|p| p.contact.address).collect();
-        let own: BTreeSet<SocketAddr> = self
-            .own()
-            .roster
-            .iter()
-            .filter_map(|(_, e)| e.record().wan)
-            .collect();
+        let servers = self.own().roster.servers();
+        let own: BTreeSet<SocketAddr> = servers.filter_map(|(_, e)| e.record().wan).collect();
         let all: Vec<SocketAddr> = self
             .duties
             .wan_seeds
@@ -347,25 +343,24 @@ impl Federation {
 
     /// Half of a rack or zone suspected at once is one event, not many.
     pub(super) fn watch_domains(&mut self, now: Time) {
-        let mut counts: BTreeMap<(Label, Option<Label>), (usize, usize)> = BTreeMap::new();
-        for (_, entry) in self.own().roster.iter() {
-            let lost = match entry.status {
-                Status::Alive => 0,
-                Status::Suspect | Status::Unreachable | Status::Dead => 1,
-                Status::Left | Status::Removed => continue,
-            };
-            let (zone, rack) = entry.rack();
-            for domain in [(zone.clone(), None), (zone, Some(rack))] {
-                let count = counts.entry(domain).or_default();
-                count.0 += 1;
-                count.1 += lost;
+        let roster = &self.own().roster;
+        let mut degraded = BTreeSet::new();
+        let mut zones: BTreeMap<&Label, usize> = BTreeMap::new();
+        let is_degraded = |members: usize, lost| members >= DOMAIN_MEMBERS && 2 * lost >= members;
+        for (rack, lost) in roster.lost_by_rack() {
+            *zones.entry(&rack.0).or_default() += lost;
+            let members = roster.present_by_rack().get(rack).copied();
+            if is_degraded(members.unwrap_or(0), *lost) {
+                degraded.insert((rack.0.clone(), Some(rack.1.clone())));
             }
         }
-        let degraded: BTreeSet<_> = counts
-            .into_iter()
-            .filter(|(_, (members, lost))| *members >= DOMAIN_MEMBERS && 2 * lost >= *members)
-            .map(|(domain, _)| domain)
-            .collect();
+        for (zone, lost) in zones {
+            let racks = roster.present_by_rack().iter();
+            let members = racks.filter(|(rack, _)| rack.0 == *zone).map(|(_, n)| n);
+            if is_degraded(members.sum(), lost) {
+                degraded.insert((zone.clone(), None));
+            }
+        }
         let datacenter = self.me.datacenter.clone();
         let new: Vec<_> = degraded
             .difference(&self.duties.degraded)

@@ -452,7 +452,17 @@ impl Federation {
 
     fn act(&mut self, tier: Tier, action: Action, now: Time) {
         match action {
-            Action::Send { to, frame, route } => self.transmit(tier, to, &frame, route, now),
+            Action::Send { to, frame, route } => {
+                self.transmit(tier, to, &frame, frame.encode(), route, now);
+            }
+            Action::Spread { to, frames } => {
+                let encoded: Vec<Vec<u8>> = frames.iter().map(Frame::encode).collect();
+                for to in to {
+                    for (frame, payload) in frames.iter().zip(&encoded) {
+                        self.transmit(tier, to, frame, payload.clone(), Route::Main, now);
+                    }
+                }
+            }
             Action::Stream { to, within } => {
                 let news = self.held_against(&to);
                 self.ask(
@@ -480,22 +490,31 @@ impl Federation {
         }
     }
 
-    fn transmit(&mut self, tier: Tier, to: NodeId, frame: &Frame, route: Route, now: Time) {
+    /// Queues a frame and what it looks like on the wire.
+    fn transmit(
+        &mut self,
+        tier: Tier,
+        to: NodeId,
+        frame: &Frame,
+        payload: Vec<u8>,
+        route: Route,
+        now: Time,
+    ) {
         let pool = match tier {
             Tier::Lan => &self.lan,
             Tier::Wan => &self.wan,
         };
         let Some(peer) = pool.peer(&to) else { return };
         let contact = &peer.contact;
-        let introduction = (tier == Tier::Lan && !peer.introduced).then(|| self.introduction());
+        // Only what makes contact carries the introduction; news and relayed answers go without.
+        let contacts = matches!(frame, Frame::Ping { .. } | Frame::Ack { .. });
+        let introduced = tier == Tier::Wan || peer.introduced || !contacts;
+        let introduction = (!introduced).then(|| self.introduction());
         let (address, path) = match route {
             Route::Main => (contact.address, Path::Main),
             Route::Fresh(probe) => (contact.address, Path::Fresh(probe)),
             Route::FreshStream(probe) => (contact.stream, Path::Fresh(probe)),
         };
-        // Only what makes contact carries the introduction; news and relayed answers go without.
-        let introduction =
-            introduction.filter(|_| matches!(frame, Frame::Ping { .. } | Frame::Ack { .. }));
         let key = contact.key;
         self.count(frame.name());
         self.transmits.push_back(Transmit {
@@ -505,7 +524,7 @@ impl Federation {
             key,
             introduction,
             path,
-            payload: frame.encode(),
+            payload,
         });
         if tier == Tier::Wan && matches!(frame, Frame::Ping { .. }) {
             self.send_heads(to, now);

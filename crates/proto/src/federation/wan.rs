@@ -51,11 +51,7 @@ impl Federation {
             }
         }
         let present = own.roster.present();
-        let alive = own
-            .roster
-            .iter()
-            .filter(|(_, e)| e.status == Status::Alive)
-            .count();
+        let alive = own.roster.stand(Status::Alive);
         let mut seats: Vec<[u8; 4]> = self
             .own_seats()
             .iter()
@@ -83,10 +79,9 @@ impl Federation {
 
     /// Living seat holders of our own datacenter.
     pub(super) fn own_seats(&self) -> Vec<NodeId> {
-        let roster = &self.own().roster;
+        let servers = self.own().roster.servers();
         let sits = |s| matches!(s, Status::Alive | Status::Suspect);
-        roster
-            .iter()
+        servers
             .filter(|(_, e)| e.record().seat && sits(e.status))
             .map(|(id, _)| *id)
             .collect()
@@ -245,7 +240,7 @@ impl Federation {
         let sits = |s| matches!(s, Status::Alive | Status::Suspect | Status::Unreachable);
         let holders = known
             .roster
-            .iter()
+            .servers()
             .filter(|(_, e)| e.record().seat && sits(e.status));
         holders
             .filter_map(|(id, e)| e.record().wan.map(|a| (*id, a)))
@@ -256,10 +251,10 @@ impl Federation {
     pub fn servers(&self) -> Vec<(NodeId, SocketAddr)> {
         let roster = &self.own().roster;
         let mut servers: Vec<_> = roster
-            .iter()
+            .servers()
             .filter(|(id, e)| {
                 let here = matches!(e.status, Status::Alive | Status::Suspect);
-                **id != self.me.id && here && e.certified().role == crate::identity::Role::Server
+                **id != self.me.id && here
             })
             .map(|(id, e)| (!e.record().seat, e.status, *id, e.record().stream()))
             .collect();
@@ -285,7 +280,7 @@ impl Federation {
         };
         let holders = known
             .roster
-            .iter()
+            .servers()
             .filter(|(_, e)| e.record().seat && e.status != Status::Dead);
         // What is held against them comes with the roster: here only who they are and where.
         let plain = |(id, e): (&NodeId, &Entry)| Bundle {

@@ -119,6 +119,13 @@ pub enum Action {
         /// How.
         route: Route,
     },
+    /// Send the same frames to several peers, over the bound socket.
+    Spread {
+        /// To whom.
+        to: Vec<NodeId>,
+        /// What, in this order.
+        frames: Vec<Frame>,
+    },
     /// Probe over a stream; report with [`Pool::stream_answered`].
     Stream {
         /// Whom.
@@ -335,32 +342,34 @@ impl Pool {
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
         let fanout = self.profile.tuning.fanout;
         let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
-        for to in targets {
-            self.push_to(to, items);
-        }
+        self.spread(targets, items);
     }
 
-    /// Pushes facts to one peer, in as few datagrams as they fit.
+    /// Pushes facts to one peer.
     pub fn push_to(&mut self, to: NodeId, items: &[Item]) {
+        self.spread(vec![to], items);
+    }
+
+    /// Sends facts to all of these, in as few datagrams as they fit.
+    fn spread(&mut self, to: Vec<NodeId>, items: &[Item]) {
+        if items.is_empty() || to.is_empty() {
+            return;
+        }
+        let mut frames = Vec::new();
         let mut news = Vec::new();
         let mut size = FRAME;
         for item in items {
             if size + item.size() > MAX_DATAGRAM && !news.is_empty() {
-                self.send(
-                    to,
-                    Frame::News {
-                        news: std::mem::take(&mut news),
-                    },
-                );
+                let news = std::mem::take(&mut news);
+                frames.push(Frame::News { news });
                 size = FRAME;
             }
             size += item.size();
             news.push(item.clone());
         }
-        if !news.is_empty() {
-            self.tally.pushes += 1;
-            self.send(to, Frame::News { news });
-        }
+        frames.push(Frame::News { news });
+        self.tally.pushes += to.len() as u64;
+        self.actions.push_back(Action::Spread { to, frames });
     }
 
     /// Sends a frame over the bound socket.

@@ -13,7 +13,7 @@ pub use verdict::{Rule, k};
 
 use crate::{
     claim::{Accusation, Basis, Body, Card, Claim, MIN_FLOOR, Verified},
-    identity::{Label, NodeId},
+    identity::{Label, NodeId, Role},
     table::{Row, Table},
     time::Time,
     trust::Certified,
@@ -36,6 +36,8 @@ pub const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
 pub const FADED: Duration = Duration::from_secs(23 * 3600);
 /// How long an entry outlives its certificate, seconds.
 pub const AFTER_CERTIFICATE: u64 = 300;
+/// Statuses that there are.
+const STATUSES: usize = 6;
 
 /// What merging a claim did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,9 @@ pub struct Transition {
     pub to: Status,
 }
 
+/// Members by (zone, rack).
+pub type Racks = BTreeMap<(Label, Label), usize>;
+
 /// The claims of one datacenter.
 #[derive(Debug)]
 pub struct Roster {
@@ -86,7 +91,15 @@ pub struct Roster {
     /// Members with accusations: the only ones a verdict may concern.
     accused: BTreeSet<NodeId>,
     /// Members neither left nor removed, by (zone, rack): what k and the rack rule count.
-    present: BTreeMap<(Label, Label), usize>,
+    present: Racks,
+    /// Members suspect, unreachable or dead, likewise.
+    lost: Racks,
+    /// How many have which status.
+    standing: [usize; STATUSES],
+    /// Members whose certificates make them servers.
+    servers: BTreeSet<NodeId>,
+    /// Those dead by verdict when statuses were last derived.
+    dead: BTreeSet<NodeId>,
     digests: Digests,
     transitions: Vec<Transition>,
     /// `left` and `dead` dropped early because the table was full.
@@ -103,7 +116,11 @@ impl Roster {
             entries: Table::default(),
             removals: BTreeMap::new(),
             accused: BTreeSet::new(),
-            present: BTreeMap::new(),
+            present: Racks::new(),
+            lost: Racks::new(),
+            standing: [0; STATUSES],
+            servers: BTreeSet::new(),
+            dead: BTreeSet::new(),
             digests: Digests::default(),
             transitions: Vec::new(),
             dropped: 0,
@@ -156,6 +173,27 @@ impl Roster {
         self.accused
             .iter()
             .filter_map(|id| Some((id, self.get(id)?)))
+    }
+
+    /// The same, by (zone, rack).
+    pub fn present_by_rack(&self) -> &Racks {
+        &self.present
+    }
+
+    /// Members suspect, unreachable or dead, by (zone, rack).
+    pub fn lost_by_rack(&self) -> &Racks {
+        &self.lost
+    }
+
+    /// How many members have this status.
+    pub fn stand(&self, status: Status) -> usize {
+        self.standing[status as usize]
+    }
+
+    /// Members that are servers, by id: the few whom elections and the WAN are about.
+    pub fn servers(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        let entry = |id| self.entries.get(id).map(|entry| (id, entry));
+        self.servers.iter().filter_map(entry)
     }
 
     /// A removal of this member.
@@ -262,16 +300,32 @@ impl Roster {
         };
         self.first_end = self.first_end.min(card.certified.not_after);
         if let Some(entry) = self.entries.get_mut(&claim.signer) {
-            let rack = entry.counted.then(|| entry.rack());
+            let was = Arc::clone(entry.certified());
             let outcome = entry.merge_record(card, now);
-            if rack.as_ref().is_some_and(|rack| *rack != entry.rack()) {
-                entry.counted = false;
-                rack.inspect(|rack| self.leave_rack(rack));
+            if (&was.zone, &was.rack) != (&card.certified.zone, &card.certified.rack)
+                && Arc::ptr_eq(entry.card(), card)
+            {
+                let was = (was.zone.clone(), was.rack.clone());
+                if std::mem::take(&mut entry.counted) {
+                    leave(&mut self.present, &was);
+                }
+                if !entry.fresh && is_lost(entry.status) {
+                    leave(&mut self.lost, &was);
+                    enter(&mut self.lost, entry.rack());
+                }
+            }
+            if entry.certified().role == Role::Server {
+                self.servers.insert(claim.signer);
+            } else {
+                self.servers.remove(&claim.signer);
             }
             return outcome;
         }
         if self.entries.len() >= MAX_MEMBERS && !self.make_room(now) {
             return Outcome::Full;
+        }
+        if card.certified.role == Role::Server {
+            self.servers.insert(claim.signer);
         }
         self.entries.insert(Entry::new(card, now));
         Outcome::New
@@ -326,17 +380,15 @@ impl Roster {
         if let Some(entry) = self.entries.remove(id) {
             self.digests.replace(*id, entry.hash(), 0, now);
             self.accused.remove(id);
+            self.servers.remove(id);
             if entry.counted {
-                self.leave_rack(&entry.rack());
+                leave(&mut self.present, &entry.rack());
             }
-        }
-    }
-
-    fn leave_rack(&mut self, rack: &(Label, Label)) {
-        if let Some(count) = self.present.get_mut(rack) {
-            *count -= 1;
-            if *count == 0 {
-                self.present.remove(rack);
+            if !entry.fresh {
+                self.standing[entry.status as usize] -= 1;
+                if is_lost(entry.status) {
+                    leave(&mut self.lost, &entry.rack());
+                }
             }
         }
     }
@@ -354,6 +406,9 @@ impl Roster {
             self.recompute(id, now, Duration::ZERO, unix);
         }
         let some_end = self.first_end + AFTER_CERTIFICATE < unix;
+        if !some_end && self.stand(Status::Dead) + self.stand(Status::Left) == 0 {
+            return Vec::new();
+        }
         let gone = |e: &Entry| {
             let over =
                 matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
@@ -413,14 +468,18 @@ impl Roster {
         out
     }
 
-    /// Derives all statuses that may have changed: the subject's, and every accused member's.
+    /// Derives all statuses that may have changed: the subject's, and every accused member's if others are dead than before,
+    /// since a verdict about one may decide what is held against another.
     fn recompute(&mut self, subject: NodeId, now: Time, age: Duration, unix: u64) {
         self.settle_present(subject, unix);
         let dead = self.verdicts(unix);
-        let mut touched: Vec<NodeId> = self.accused.iter().copied().collect();
-        if !self.accused.contains(&subject) {
-            touched.push(subject);
-        }
+        // Removals end by the clock alone.
+        let touched: Vec<NodeId> = if dead == self.dead && self.removals.is_empty() {
+            vec![subject]
+        } else {
+            let unaccused = (!self.accused.contains(&subject)).then_some(subject);
+            self.accused.iter().copied().chain(unaccused).collect()
+        };
         for id in touched {
             let removed = self.is_removed(&id, unix);
             let Some(entry) = self.entries.get_mut(&id) else {
@@ -436,6 +495,15 @@ impl Roster {
                     since: entry.since,
                     to: status,
                 });
+                if let Some(from) = from {
+                    self.standing[from as usize] -= 1;
+                }
+                self.standing[status as usize] += 1;
+                match (from.is_some_and(is_lost), is_lost(status)) {
+                    (false, true) => enter(&mut self.lost, entry.rack()),
+                    (true, false) => leave(&mut self.lost, &entry.rack()),
+                    _ => {}
+                }
                 entry.status = status;
                 // Only an end is dated back: what lives or is doubted begins when it is heard of.
                 let over = matches!(status, Status::Dead | Status::Left);
@@ -450,6 +518,7 @@ impl Roster {
             self.digests.replace(id, held, hash, now);
             entry.set_hash(hash);
         }
+        self.dead = dead;
     }
 
     fn is_removed(&self, id: &NodeId, unix: u64) -> bool {
@@ -469,13 +538,30 @@ impl Roster {
             return;
         }
         entry.counted = is;
-        let rack = entry.rack();
         if is {
-            *self.present.entry(rack).or_default() += 1;
+            enter(&mut self.present, entry.rack());
         } else {
-            self.leave_rack(&rack);
+            leave(&mut self.present, &entry.rack());
         }
     }
+}
+
+fn enter(racks: &mut Racks, rack: (Label, Label)) {
+    *racks.entry(rack).or_default() += 1;
+}
+
+fn leave(racks: &mut Racks, rack: &(Label, Label)) {
+    if let Some(count) = racks.get_mut(rack) {
+        *count -= 1;
+        if *count == 0 {
+            racks.remove(rack);
+        }
+    }
+}
+
+/// Whether a member of this status does not answer, as far as is known.
+fn is_lost(status: Status) -> bool {
+    matches!(status, Status::Suspect | Status::Unreachable | Status::Dead)
 }
 
 fn until(claim: &Claim) -> u64 {

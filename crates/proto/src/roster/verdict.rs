@@ -6,7 +6,10 @@
 
 use super::{Roster, entry::Entry};
 use crate::identity::{Label, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Distinct accusers that a verdict needs among `present` members neither left nor removed.
 pub const fn k(present: usize) -> usize {
@@ -35,19 +38,24 @@ impl Roster {
         if self.accused.is_empty() {
             return dead;
         }
-        let mut living = self.present.clone();
+        let present = self.present();
+        let mut living = Cow::Borrowed(&self.present);
         loop {
             let before = dead.len();
             for id in &self.accused {
                 let Some(entry) = self.entries.get(id) else {
                     continue;
                 };
-                if dead.contains(id) || entry.has_left() || self.is_removed(id, unix) {
+                // Most are accused by fewer than it takes: nothing else need be looked at.
+                if entry.charges().len() < k(present) || dead.contains(id) {
                     continue;
                 }
-                if self.is_convicted(entry, rule(self.present(), &living, entry)) {
+                if entry.has_left() || self.is_removed(id, unix) {
+                    continue;
+                }
+                if self.is_convicted(entry, rule(present, &living, entry)) {
                     dead.insert(*id);
-                    if let Some(count) = living.get_mut(&entry.rack()) {
+                    if let Some(count) = living.to_mut().get_mut(&entry.rack()) {
                         *count = count.saturating_sub(1);
                     }
                 }
@@ -92,9 +100,10 @@ fn rule(present: usize, living: &Racks, entry: &Entry) -> Rule {
     let others = living
         .iter()
         .filter(|(rack, count)| **count > usize::from(**rack == own))
+        .take(2)
         .count();
     Rule {
         accusers: k(present),
-        racks: others.min(2),
+        racks: others,
     }
 }
