@@ -4,6 +4,9 @@ use crate::world::World;
 use pelago_proto::{identity::Label, wire::Bundle};
 use std::collections::BTreeMap;
 
+/// Members that everybody is told of before anybody is told of the next: what is read for them fits the caches.
+const AT_ONCE: usize = 128;
+
 impl World {
     /// Starts everybody, each knowing what all members of its datacenter say of themselves, and servers what everybody
     /// says. They took it in as they would a peer's answer; what follows (introductions, elections, the WAN) is up to them.
@@ -26,25 +29,38 @@ impl World {
                 (datacenter, bundles.collect())
             })
             .collect();
+        // Some at a time to everybody: what members have in common stays at hand, which is most of what there is to read.
+        for (datacenter, bundles) in &said {
+            for some in bundles.chunks(AT_ONCE) {
+                for host in hosts.clone() {
+                    self.tell(host, datacenter, some);
+                }
+            }
+        }
         for host in hosts {
-            self.tell_everything(host, &said);
+            self.begin_settled(host);
             self.drive(host);
         }
     }
 
-    fn tell_everything(&mut self, host: usize, said: &BTreeMap<Label, Vec<Bundle>>) {
+    fn tell(&mut self, host: usize, datacenter: &Label, bundles: &[Bundle]) {
         let now = self.now;
         let slot = &mut self.slots[host];
         let Some(process) = &mut slot.process else {
             return;
         };
-        let is_server = slot.settings.wan.is_some();
-        for (datacenter, bundles) in said {
-            if is_server || *datacenter == slot.who.datacenter {
-                process.federation.adopt(bundles, now);
-                while process.federation.poll_event().is_some() {}
-            }
+        if slot.settings.wan.is_some() || *datacenter == slot.who.datacenter {
+            process.federation.adopt(bundles, now);
+            while process.federation.poll_event().is_some() {}
         }
+    }
+
+    fn begin_settled(&mut self, host: usize) {
+        let now = self.now;
+        let slot = &mut self.slots[host];
+        let Some(process) = &mut slot.process else {
+            return;
+        };
         let wan = || slot.wan_seeds.clone();
         // Nobody need be asked for what is known already.
         process.federation.seeds(Vec::new(), wan(), now);

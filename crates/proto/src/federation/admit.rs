@@ -229,7 +229,7 @@ impl Federation {
     }
 
     /// Takes in what the driver kept or has from elsewhere, as if a peer had told it in bulk: judged like everything else,
-    /// but not passed on.
+    /// but not passed on. Call [`Self::seeds`] after the last of it.
     pub fn adopt(&mut self, bundles: &[Bundle], now: Time) {
         let arrival = Arrival {
             from: None,
@@ -238,7 +238,6 @@ impl Federation {
             age: Duration::ZERO,
         };
         self.accept_bundles(bundles, arrival, now);
-        self.settle(now);
     }
 
     /// Everything in a bundle, record first. Returns whether anything changed.

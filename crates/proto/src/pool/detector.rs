@@ -11,7 +11,7 @@
 //! Only answers to pings count as signs of life, and only those received directly (or through a relay asked just now): late
 //! hearsay masks deaths. Before anything is signed, a sample of others must have answered: else the fault may be ours.
 
-use super::{Action, Pool, Profile, Route, Standing, observers::Target};
+use super::{Action, Pool, Profile, Route, Standing, observers::Target, watches::Watches};
 use crate::{
     federation::ProbeId,
     identity::NodeId,
@@ -114,7 +114,7 @@ pub(super) struct Sample {
 
 #[derive(Debug)]
 pub(super) struct Detector {
-    pub(super) watches: BTreeMap<NodeId, Watch>,
+    pub(super) watches: Watches,
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) next_number: u64,
     pub(super) sample: Sample,
@@ -128,7 +128,7 @@ pub(super) struct Detector {
 impl Detector {
     pub(super) fn new(now: Time) -> Self {
         Self {
-            watches: BTreeMap::new(),
+            watches: Watches::default(),
             pending: BTreeMap::new(),
             next_number: 0,
             sample: Sample::default(),
@@ -146,7 +146,7 @@ impl Detector {
         rng: &mut impl Rng,
         now: Time,
     ) {
-        let mut old = std::mem::take(&mut self.watches);
+        let mut old = self.watches.take();
         for target in targets {
             let interval = target.interval(profile);
             let watch = match old.remove(&target.id) {
@@ -225,19 +225,16 @@ impl Detector {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        let mut first = Deadline {
+        let nack = Deadline {
             at: self.next_nack,
             why: "nack",
         };
-        for watch in self.watches.values() {
-            first = first.min(watch.deadline());
-        }
-        first
+        nack.min(self.watches.deadline())
     }
 }
 
 impl Watch {
-    fn deadline(&self) -> Deadline {
+    pub(super) fn deadline(&self) -> Deadline {
         let mut first = match &self.probe {
             Some(probe) => Deadline {
                 at: probe.deadline,

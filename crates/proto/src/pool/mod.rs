@@ -14,6 +14,7 @@ mod repair;
 mod rtt;
 mod spacing;
 mod tuning;
+mod watches;
 
 use crate::{
     federation::ProbeId,
@@ -316,6 +317,7 @@ impl Pool {
     /// Ends a driver's call: who watches whom follows the membership.
     pub fn settle(&mut self, now: Time) {
         self.rebuild_ring(now);
+        self.detector.watches.look_ahead();
     }
 
     /// Next thing to do.
