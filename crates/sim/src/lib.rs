@@ -29,6 +29,7 @@
 
 mod census;
 pub mod comparator;
+mod cost;
 pub mod goals;
 mod history;
 pub mod hunt;
@@ -50,6 +51,7 @@ mod warm;
 mod world;
 
 pub use census::Census;
+pub use cost::{processor_time, resident};
 pub use history::Spread;
 pub use ledger::{Ledger, Wrong};
 pub use net::{Burst, Link, Links, Shape};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use pelago_proto::view::EventKind;
-use pelago_sim::{Census, Plan, World, secs};
+use pelago_sim::{Census, Plan, World, processor_time, resident, secs};
 use std::fmt::Write as _;
 
 /// What `pelago-sim scale` is told.
@@ -138,25 +138,4 @@ fn change(world: &mut World, args: &ScaleArgs, seconds: u64, census: &mut Census
         }
         world.run_counted(step, census);
     }
-}
-
-/// Seconds that the processor has worked for us: what a machine with other things to do would take on a core of its own.
-fn processor_time() -> f64 {
-    let schedstat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let nanos = schedstat
-        .split(' ')
-        .next()
-        .and_then(|nanos| nanos.parse::<f64>().ok());
-    nanos.unwrap_or(0.0) / 1e9
-}
-
-/// Bytes of this process that are in memory; 0 where the kernel does not say.
-fn resident() -> u64 {
-    const PAGE: u64 = 4_096;
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * PAGE
 }

@@ -79,8 +79,9 @@ pub struct Line {
 }
 
 /// Runs all of them with pools of so many nodes.
-pub fn ablate(bench: &mut Bench, nodes: usize) -> Vec<Line> {
-    let line = |(without, off): Without| {
+pub fn ablate(bench: &Bench, nodes: usize) -> Vec<Line> {
+    let line = |(without, off): &Without, bench: &mut Bench| {
+        let (without, off) = (*without, *off);
         bench.progress.begin(without);
         let figures = vec![];
         let mut line = Line { without, figures };
@@ -145,7 +146,7 @@ pub fn ablate(bench: &mut Bench, nodes: usize) -> Vec<Line> {
             .push(Some(super::load::rate(&mut world, &before, secs(20))));
         line
     };
-    MECHANISMS.into_iter().map(line).collect()
+    bench.each(&MECHANISMS, line)
 }
 
 /// Twenty ends of clients, each brought back.

@@ -1,6 +1,8 @@
 //! What the experiments have in common: sizes, repetitions, worlds in which everybody knows everybody.
 
+use super::turns::Turns;
 use crate::{
+    cost::processor_time,
     history::Spread,
     net::{Link, Links},
     plan::Plan,
@@ -10,10 +12,11 @@ use crate::{
 };
 use pelago_proto::view::EventKind;
 use rand::seq::IndexedRandom;
-use std::time::Duration;
-
-/// Nodes that a quick run makes do with.
-const QUICK: usize = 400;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 /// Seconds until what follows from knowing everybody has followed.
 const SETTLING: usize = 15;
@@ -24,37 +27,124 @@ pub struct Bench {
     /// Fewer repetitions, smaller pools.
     pub quick: bool,
     most_nodes: usize,
+    turns: Arc<Turns>,
+    /// Who goes first.
+    rank: usize,
+    /// What the experiments took so far, all together: seconds of one core.
+    worked: Arc<Mutex<f64>>,
     pub(super) progress: Progress,
 }
 
 impl Bench {
-    /// Pools of at most so many nodes; a quick run is content with few.
-    pub fn new(quick: bool, most_nodes: Option<usize>, progress: Progress) -> Self {
-        let default = if quick { QUICK } else { usize::MAX };
+    /// Pools of at most so many nodes; so many worlds at once. The figures do not depend on how many.
+    pub fn new(quick: bool, most_nodes: Option<usize>, at_once: usize, progress: Progress) -> Self {
         Self {
             quick,
-            most_nodes: most_nodes.unwrap_or(default),
+            most_nodes: most_nodes.unwrap_or(usize::MAX),
+            turns: Arc::new(Turns::new(at_once)),
+            rank: 0,
+            worked: Arc::default(),
             progress,
         }
     }
 
-    /// As many nodes as the goal asks for, if so many are allowed.
-    pub(super) fn size(&self, full: usize) -> usize {
-        full.min(self.most_nodes)
+    /// The same for one of the experiments that go on at the same time.
+    pub(super) fn beside(&self, what: &str, rank: usize) -> Self {
+        Self {
+            rank,
+            worked: Arc::default(),
+            ..self.share(what)
+        }
     }
 
-    /// The same where a node costs ten times as much.
-    pub(super) fn small(&self, full: usize) -> usize {
-        self.size(if self.quick {
-            full.min(QUICK / 2)
-        } else {
-            full
+    fn share(&self, what: &str) -> Self {
+        Self {
+            quick: self.quick,
+            most_nodes: self.most_nodes,
+            turns: Arc::clone(&self.turns),
+            rank: self.rank,
+            worked: Arc::clone(&self.worked),
+            progress: self.progress.beside(what),
+        }
+    }
+
+    /// Does the same with each of these, at the same time as far as there are turns. Returns what came of them in their
+    /// order. Nothing else in an experiment takes long.
+    pub(super) fn each<I: Sync, T: Send>(
+        &self,
+        of: &[I],
+        experiment: impl Fn(&I, &mut Self) -> T + Sync,
+    ) -> Vec<T> {
+        let experiment = &experiment;
+        thread::scope(|scope| {
+            let threads: Vec<_> = (1..)
+                .zip(of)
+                .map(|(number, one)| {
+                    let what = match of.len() {
+                        1 => self.progress.what().to_owned(),
+                        all => format!("{} ({number} of {all})", self.progress.what()),
+                    };
+                    let mut bench = self.share(&what);
+                    scope.spawn(move || {
+                        let turns = Arc::clone(&bench.turns);
+                        let _turn = turns.wait(bench.rank);
+                        let began = processor_time();
+                        let came = experiment(one, &mut bench);
+                        bench.progress.end();
+                        let mut worked =
+                            bench.worked.lock().unwrap_or_else(PoisonError::into_inner);
+                        *worked += processor_time() - began;
+                        came
+                    })
+                })
+                .collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, T>| match thread.join() {
+                Ok(came) => came,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
         })
     }
 
+    /// The same of one experiment.
+    pub(super) fn once<T: Send>(&self, experiment: impl Fn(&mut Self) -> T + Sync) -> T {
+        let mut came = self.each(&[()], |(), bench| experiment(bench));
+        came.remove(0)
+    }
+
+    /// So many repetitions in worlds of their own, with `each` in one: returns all of them in order. An experiment is told
+    /// its world's number and how many repetitions are its own.
+    pub(super) fn repeat<T: Send>(
+        &self,
+        times: usize,
+        each: usize,
+        experiment: impl Fn(u64, usize, &mut Self) -> Vec<T> + Sync,
+    ) -> Vec<T> {
+        let worlds: Vec<(u64, usize)> = (0..)
+            .zip((0..times).step_by(each.max(1)))
+            .map(|(number, done)| (number, each.min(times - done)))
+            .collect();
+        let came = self.each(&worlds, |(number, times), bench| {
+            experiment(*number, *times, bench)
+        });
+        came.into_iter().flatten().collect()
+    }
+
+    /// How long experiments took, all together: seconds of one core.
+    pub(super) fn worked(&self) -> f64 {
+        *self.worked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As many nodes as the goal asks for, if so many are allowed; `quick` ones in a quick run.
+    pub(super) fn size(&self, quick: usize, full: usize) -> usize {
+        let wanted = if self.quick { quick } else { full };
+        wanted.min(self.most_nodes)
+    }
+
     /// These sizes, without those that come to the same.
-    pub(super) fn sizes(&self, full: &[usize]) -> Vec<usize> {
-        let mut sizes: Vec<usize> = full.iter().map(|size| self.size(*size)).collect();
+    pub(super) fn sizes(&self, quick: &[usize], full: &[usize]) -> Vec<usize> {
+        let wanted = if self.quick { quick } else { full };
+        let mut sizes: Vec<usize> = wanted.iter().map(|size| self.size(*size, *size)).collect();
         sizes.dedup();
         sizes
     }

@@ -7,7 +7,7 @@
 //! | `detect` | 5–7, 10: how fast the end of a process or host is known |
 //! | `wrong` | 8, 9, 11, 17, 22: who is suspected or dies though it lives, and whatever else must not be |
 //! | `load` | 12–15, 23: what joining, resting, changing and healing cost |
-//! | `bench` | what they have in common |
+//! | `bench`, `turns` | what they have in common, and how they share the processor |
 //! | `ablation` | what each mechanism buys |
 //! | `page` | the figures as a table |
 
@@ -17,10 +17,12 @@ mod detect;
 mod load;
 mod page;
 mod spread;
+mod turns;
 mod wrong;
 
 use crate::{progress::Progress, report::Cdf};
 use serde::Serialize;
+use std::{sync::mpsc, thread};
 
 pub use ablation::{ablate, table as ablation_table};
 pub use bench::Bench;
@@ -38,7 +40,7 @@ pub struct Row {
     pub peer: &'static str,
     /// Our figures.
     pub figures: Vec<Figure>,
-    /// Real time that it took, seconds.
+    /// Time that its experiments took of one core, seconds.
     pub took: f64,
 }
 
@@ -159,7 +161,7 @@ impl Figure {
 }
 
 /// An experiment.
-type Experiment = fn(&mut Bench) -> Vec<Figure>;
+type Experiment = fn(&Bench) -> Vec<Figure>;
 
 /// A row before it is measured: number, measure, best peer, experiment.
 type Plain = (u8, &'static str, &'static str, Experiment);
@@ -292,35 +294,60 @@ pub fn numbers() -> impl Iterator<Item = u8> {
     ROWS.iter().map(|(number, ..)| *number)
 }
 
-/// Measures rows; all of them if none is named. `each` is called with every row as it is done.
-pub fn measure(wanted: &[u8], bench: &mut Bench, mut each: impl FnMut(&Row)) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (number, measure, peer, experiment) in ROWS {
-        if !wanted.is_empty() && !wanted.contains(&number) {
-            continue;
+/// Rows that take longest, which therefore begin first.
+const LONGEST: [u8; 9] = [8, 9, 11, 15, 4, 12, 5, 2, 3];
+/// Rows that are measured once everything else is done: what runs beside them would change their figures.
+const ALONE: [u8; 1] = [23];
+
+/// Measures rows; all of them if none is named. `each` is called with every row as it is done, in any order; returned they are in the
+/// order of their numbers.
+pub fn measure(wanted: &[u8], bench: &Bench, mut each: impl FnMut(&Row)) -> Vec<Row> {
+    let wanted = |plain: &&Plain| wanted.is_empty() || wanted.contains(&plain.0);
+    let (alone, mut together): (Vec<&Plain>, Vec<&Plain>) = ROWS
+        .iter()
+        .filter(wanted)
+        .partition(|plain| ALONE.contains(&plain.0));
+    together.sort_by_key(|plain| rank(plain.0));
+    let mut rows: Vec<Row> = thread::scope(|scope| {
+        let (done, rows) = mpsc::channel();
+        for plain in together {
+            let done = done.clone();
+            scope.spawn(move || done.send(measure_one(plain, bench)));
         }
-        bench.progress.begin(&format!("row {number}"));
-        let began = bench.progress.elapsed();
-        let figures = experiment(bench);
-        bench.progress.end();
-        let took = (bench.progress.elapsed() - began).as_secs_f64();
-        let row = Row {
-            number,
-            measure,
-            peer,
-            figures,
-            took,
-        };
+        drop(done);
+        rows.into_iter().inspect(&mut each).collect()
+    });
+    for plain in alone {
+        let row = measure_one(plain, bench);
         each(&row);
         rows.push(row);
     }
+    rows.sort_by_key(|row| row.number);
     rows
+}
+
+fn rank(number: u8) -> usize {
+    let longest = LONGEST.iter().position(|row| *row == number);
+    longest.unwrap_or(LONGEST.len())
+}
+
+fn measure_one(plain: &Plain, bench: &Bench) -> Row {
+    let (number, measure, peer, experiment) = *plain;
+    let bench = bench.beside(&format!("row {number}"), rank(number));
+    let figures = experiment(&bench);
+    Row {
+        number,
+        measure,
+        peer,
+        figures,
+        took: bench.worked(),
+    }
 }
 
 impl Bench {
     /// For runs by people: progress on stderr.
-    pub fn on_stderr(quick: bool, most_nodes: Option<usize>) -> Self {
-        Self::new(quick, most_nodes, Progress::on_stderr("goals"))
+    pub fn on_stderr(quick: bool, most_nodes: Option<usize>, at_once: usize) -> Self {
+        Self::new(quick, most_nodes, at_once, Progress::on_stderr("goals"))
     }
 }
 

@@ -42,23 +42,28 @@ fn figures(
     ]
 }
 
-/// A world in which everything happens in rounds, as papers count them.
-fn rounds(bench: &mut Bench, nodes: usize, fanout: usize, loss: f64, times: usize) -> [Figure; 2] {
+/// Goodbyes in one world.
+const IN_ONE: usize = 50;
+
+/// Worlds in which everything happens in rounds, as papers count them.
+fn rounds(bench: &Bench, nodes: usize, fanout: usize, loss: f64, times: usize) -> [Figure; 2] {
     let link = Link::new(ROUND).steady().losing(loss);
-    let plan = lan(1, nodes, Links::default().lan(link)).tune(move |settings| {
-        settings.probe_interval = ROUND;
-        settings.tuning.fanout = fanout;
+    let spreads = bench.repeat(times, IN_ONE, |number, times, bench| {
+        let plan = lan(1 + number, nodes, Links::default().lan(link)).tune(move |settings| {
+            settings.probe_interval = ROUND;
+            settings.tuning.fanout = fanout;
+        });
+        let mut world = bench.settled_for(plan, 3);
+        farewells(bench, &mut world, times, secs(1))
     });
-    let mut world = bench.settled_for(plan, 3);
-    let spreads = farewells(bench, &mut world, times, secs(1));
     let what = format!("N = {nodes}, fan-out {fanout}, {} % loss", loss * 100.0);
     figures(&spreads, &what, "rounds", |time| {
         time.as_secs_f64() / ROUND.as_secs_f64()
     })
 }
 
-pub(super) fn thousand(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.small(1_000), bench.times(20, 100));
+pub(super) fn thousand(bench: &Bench) -> Vec<Figure> {
+    let (nodes, times) = (bench.size(1_000, 1_000), bench.times(10, 100));
     let [most, all] = rounds(bench, nodes, 5, 0.0, times);
     vec![
         most.must(Bound::P99(10.0)).aim(Bound::P99(5.0)),
@@ -66,8 +71,8 @@ pub(super) fn thousand(bench: &mut Bench) -> Vec<Figure> {
     ]
 }
 
-pub(super) fn ten_thousand(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.small(10_000), bench.times(10, 50));
+pub(super) fn ten_thousand(bench: &Bench) -> Vec<Figure> {
+    let (nodes, times) = (bench.size(1_000, 10_000), bench.times(10, 50));
     let mut out = Vec::new();
     for loss in [0.0, 0.05] {
         let [most, all] = rounds(bench, nodes, 3, loss, times);
@@ -77,29 +82,27 @@ pub(super) fn ten_thousand(bench: &mut Bench) -> Vec<Figure> {
     out
 }
 
-pub(super) fn one_lan(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(10_000), bench.times(20, 50));
-    let mut out = Vec::new();
-    for loss in [0.0, 0.05] {
-        let mut world = bench.settled(lan(2, nodes, Links::default().losing_on_lan(loss)));
+pub(super) fn one_lan(bench: &Bench) -> Vec<Figure> {
+    let (nodes, times) = (bench.size(1_000, 10_000), bench.times(20, 50));
+    let pairs = bench.each(&[0.0, 0.05], |loss, bench| {
+        let mut world = bench.settled(lan(2, nodes, Links::default().losing_on_lan(*loss)));
         let spreads = farewells(bench, &mut world, times, secs(2));
         let what = format!("N = {nodes}, {} % loss", loss * 100.0);
         let [most, all] = figures(&spreads, &what, "ms", ms);
         let most = most.must(Bound::P99(1_400.0));
-        if loss == 0.0 {
-            out.extend([most.aim(Bound::P99(10.0)), all]);
+        if *loss == 0.0 {
+            [most.aim(Bound::P99(10.0)), all]
         } else {
-            out.extend([most, all.aim(Bound::P99(400.0))]);
+            [most, all.aim(Bound::P99(400.0))]
         }
-    }
-    out
+    });
+    pairs.into_iter().flatten().collect()
 }
 
-pub(super) fn three_regions(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(2_000), bench.times(20, 50));
-    let mut out = Vec::new();
-    for (loss, aim) in [(0.0, 250.0), (0.05, 1_000.0)] {
-        let mut world = bench.settled(regions(3, nodes, loss));
+pub(super) fn three_regions(bench: &Bench) -> Vec<Figure> {
+    let (nodes, times) = (bench.size(500, 2_000), bench.times(20, 50));
+    let groups = bench.each(&[(0.0, 250.0), (0.05, 1_000.0)], |(loss, aim), bench| {
+        let mut world = bench.settled(regions(3, nodes, *loss));
         let mut groups: [Vec<Option<f64>>; 3] = Default::default();
         for part in 0..times {
             bench.done(part, times, "goodbyes");
@@ -115,13 +118,14 @@ pub(super) fn three_regions(bench: &mut Bench) -> Vec<Figure> {
             }
         }
         let places = ["at home", "at seats abroad", "at standby servers abroad"];
-        for (values, place) in groups.iter().zip(places) {
+        let figure = |(values, place): (&Vec<Option<f64>>, &str)| {
             let what = format!("{place}, N = 3 × {nodes}, {} % loss", loss * 100.0);
             let figure = Figure::perhaps(what, "ms", values).must(Bound::P99(10_000.0));
-            out.push(figure.aim(Bound::P99(aim)));
-        }
-    }
-    out
+            figure.aim(Bound::P99(*aim))
+        };
+        groups.iter().zip(places).map(figure).collect::<Vec<_>>()
+    });
+    groups.into_iter().flatten().collect()
 }
 
 /// Who should hear of a node: at home, seat holders abroad, other servers abroad.
@@ -145,35 +149,10 @@ fn onlookers(world: &mut World, name: &str) -> [Vec<usize>; 3] {
 }
 
 /// Packets between datacenters for each change, beyond what flows anyway, against one pool of everybody.
-pub(super) fn exchanges(bench: &mut Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(2_000), bench.times(40, 200));
-    let mut world = bench.settled(regions(4, nodes, 0.0));
-    let window = millis(100) * u32::try_from(times).unwrap_or(u32::MAX);
-    let quiet = world.total_traffic();
-    world.run_for(window);
-    let before = world.total_traffic();
-    let mut spreads = Vec::new();
-    for part in 0..times {
-        bench.done(part, times, "goodbyes");
-        let Some(name) = super::bench::client(&mut world) else {
-            break;
-        };
-        world.watch(&name);
-        world.leave(&name);
-        world.run_for(millis(100));
-        spreads.push(name);
-    }
-    let after = world.total_traffic();
-    world.run_for(secs(2));
-    let wan = |from: &crate::Traffic, to: &crate::Traffic| {
-        to.since(from).between_datacenters().packets as f64
-    };
-    let ours = (wan(&before, &after) - wan(&quiet, &before)) / times as f64;
-    let took: Vec<f64> = spreads
-        .iter()
-        .filter_map(|name| world.spread(name, EventKind::Left).most.map(ms))
-        .collect();
-    let uniform = epidemic::run(&regions(4, nodes, 0.0), 5, times.min(20));
+pub(super) fn exchanges(bench: &Bench) -> Vec<Figure> {
+    let (nodes, times) = (bench.size(500, 2_000), bench.times(40, 200));
+    let (ours, took) = bench.once(|bench| told_abroad(bench, nodes, times));
+    let uniform = bench.once(|_| epidemic::run(&regions(4, nodes, 0.0), 5, times.min(20)));
     let median = |values: &[f64]| crate::report::Cdf::new(values.to_vec()).quantile(0.5);
     let fewer = median(&uniform.crossings).unwrap_or(0.0) / ours.max(0.01);
     let slower = median(&took).zip(median(&uniform.most_ms));
@@ -197,4 +176,35 @@ pub(super) fn exchanges(bench: &mut Bench) -> Vec<Figure> {
         )
         .aim(Bound::Most(1.1)),
     ]
+}
+
+/// What each of some goodbyes sent from datacenter to datacenter, in packets, and the times until they had reached 99 %.
+fn told_abroad(bench: &mut Bench, nodes: usize, times: usize) -> (f64, Vec<f64>) {
+    let mut world = bench.settled(regions(4, nodes, 0.0));
+    let window = millis(100) * u32::try_from(times).unwrap_or(u32::MAX);
+    let quiet = world.total_traffic();
+    world.run_for(window);
+    let before = world.total_traffic();
+    let mut spreads = Vec::new();
+    for part in 0..times {
+        bench.done(part, times, "goodbyes");
+        let Some(name) = super::bench::client(&mut world) else {
+            break;
+        };
+        world.watch(&name);
+        world.leave(&name);
+        world.run_for(millis(100));
+        spreads.push(name);
+    }
+    let after = world.total_traffic();
+    world.run_for(secs(2));
+    let wan = |from: &crate::Traffic, to: &crate::Traffic| {
+        to.since(from).between_datacenters().packets as f64
+    };
+    let ours = (wan(&before, &after) - wan(&quiet, &before)) / times as f64;
+    let took = spreads
+        .iter()
+        .filter_map(|name| world.spread(name, EventKind::Left).most.map(ms))
+        .collect();
+    (ours, took)
 }

@@ -14,27 +14,30 @@ use crate::{
 use pelago_proto::view::EventKind;
 use std::time::Duration;
 
-pub(super) fn pauses(bench: &mut Bench) -> Vec<Figure> {
+pub(super) fn pauses(bench: &Bench) -> Vec<Figure> {
     let nodes = 128;
-    let wanted = bench.times(4_000, 200_000);
-    let mut world = bench.settled(lan(8, nodes, Links::default()));
-    let mut paused = 0;
-    while paused < wanted {
-        bench.done(paused, wanted, "pauses");
-        for name in clients(&mut world, nodes / 4) {
-            world.pause_for(&name, secs(2));
-            paused += 1;
+    let rounds = bench.times(128, 6_250);
+    // Every round pauses a quarter of all nodes.
+    let reports = bench.repeat(rounds, bench.times(16, 250), |number, rounds, bench| {
+        let mut world = bench.settled(lan(800 + number, nodes, Links::default()));
+        for round in 0..rounds {
+            bench.done(round, rounds, "rounds of pauses");
+            for name in clients(&mut world, nodes / 4) {
+                world.pause_for(&name, secs(2));
+            }
+            world.run_for(secs(3));
         }
-        world.run_for(secs(3));
-    }
-    let wrong = world.take_ledger().wrong_deaths;
-    let reports =
-        wrong.about_healthy() + wrong.of_disturbed_at_healthy + wrong.of_disturbed_at_disturbed;
+        let wrong = world.take_ledger().wrong_deaths;
+        let reports =
+            wrong.about_healthy() + wrong.of_disturbed_at_healthy + wrong.of_disturbed_at_disturbed;
+        vec![reports as f64]
+    });
+    let paused = rounds * (nodes / 4);
     vec![
         Figure::new(
             format!("reports of deaths in {paused} pauses of 2 s, N = {nodes}"),
             "",
-            vec![reports as f64],
+            vec![reports.iter().sum()],
         )
         .must(Bound::Most(0.0))
         .aim(Bound::Most(0.0)),
@@ -69,23 +72,24 @@ fn interval(
     world.take_ledger().wrong_deaths
 }
 
-pub(super) fn grid(bench: &mut Bench) -> Vec<Figure> {
-    let runs = bench.times(4, 108);
+pub(super) fn grid(bench: &Bench) -> Vec<Figure> {
+    let runs = bench.times(12, 108);
     let seconds = bench.times(30, 120) as u64;
     let scale = RUNS * 120.0 / seconds as f64;
-    let (mut all, mut healthy) = (Vec::new(), Vec::new());
-    for run in 0..runs {
-        bench.done(run, runs, "runs");
-        // Cells at equal distances, in an order that has every size and length early.
-        let cell = run * 432 / runs;
+    let wrong = bench.repeat(runs, 1, |run, _, bench| {
+        // Cells at equal distances.
+        let cell = run as usize * 432 / runs;
         let (starved, lasting, rest) = (STARVED[cell / 48], LASTING[cell / 8 % 6], RESTS[cell % 8]);
-        let seed = 900 + u64::try_from(run).unwrap_or(0);
-        let mut world = bench.settled(lan(seed, 128, Links::default()));
+        let mut world = bench.settled(lan(900 + run, 128, Links::default()));
         let (lasting, rest) = (millis(lasting), millis(rest));
-        let wrong = interval(&mut world, starved, lasting, rest, secs(seconds));
-        all.push(wrong.about_healthy() as f64);
-        healthy.push(wrong.at_healthy as f64);
-    }
+        bench.done(0, 1, "runs");
+        vec![interval(&mut world, starved, lasting, rest, secs(seconds))]
+    });
+    let all: Vec<f64> = wrong
+        .iter()
+        .map(|wrong| wrong.about_healthy() as f64)
+        .collect();
+    let healthy: Vec<f64> = wrong.iter().map(|wrong| wrong.at_healthy as f64).collect();
     let scaled = |values: &[f64]| vec![values.iter().sum::<f64>() / values.len() as f64 * scale];
     vec![
         Figure::new(
@@ -106,12 +110,11 @@ pub(super) fn grid(bench: &mut Bench) -> Vec<Figure> {
     ]
 }
 
-pub(super) fn bad_links(bench: &mut Bench) -> Vec<Figure> {
-    let nodes = bench.size(1_000);
+pub(super) fn bad_links(bench: &Bench) -> Vec<Figure> {
+    let nodes = bench.size(400, 1_000);
     let bad = (nodes / 100).max(2);
-    let mut out = Vec::new();
-    for flips in [false, true] {
-        let kind = if flips {
+    let figures = bench.each(&[false, true], |flips, bench| {
+        let kind = if *flips {
             "deaf 20 s in 40 s"
         } else {
             "80 % of what they send lost"
@@ -126,7 +129,7 @@ pub(super) fn bad_links(bench: &mut Bench) -> Vec<Figure> {
         for part in 0..6 {
             bench.done(part, 6, "parts");
             for name in &whom {
-                match (flips, part % 2) {
+                match (*flips, part % 2) {
                     (true, 0) => world.make_lossy_one_way(name, 0.0, 1.0),
                     (true, _) => world.make_lossy_one_way(name, 0.0, 0.0),
                     (false, _) => world.make_lossy_one_way(name, 0.8, 0.0),
@@ -141,7 +144,7 @@ pub(super) fn bad_links(bench: &mut Bench) -> Vec<Figure> {
             .collect();
         let within = removed.iter().filter(|at| **at <= secs(30)).count();
         let again = world.repeated_reports(&whom, EventKind::Dead);
-        out.extend([
+        [
             Figure::new(
                 format!("healthy nodes removed, {kind}, N = {nodes}"),
                 "",
@@ -161,17 +164,17 @@ pub(super) fn bad_links(bench: &mut Bench) -> Vec<Figure> {
                 vec![again as f64],
             )
             .aim(Bound::Most(0.0)),
-        ]);
-    }
-    out
+        ]
+    });
+    figures.into_iter().flatten().collect()
 }
 
-pub(super) fn suspicions(bench: &mut Bench) -> Vec<Figure> {
-    let nodes = bench.size(10_000);
+pub(super) fn suspicions(bench: &Bench) -> Vec<Figure> {
+    let nodes = bench.size(1_000, 10_000);
     let seconds = bench.times(100, 300) as u64;
-    let mut out = Vec::new();
-    for (loss, must, aim) in [(0.01, 0.1, 0.001), (0.05, 50.0, 1.0)] {
-        let mut world = bench.settled(lan(17, nodes, Links::default().losing_on_lan(loss)));
+    let losses = [(0.01, 0.1, 0.001), (0.05, 50.0, 1.0)];
+    let figures = bench.each(&losses, |(loss, must, aim), bench| {
+        let mut world = bench.settled(lan(17, nodes, Links::default().losing_on_lan(*loss)));
         let before = world.total_traffic();
         for second in 0..seconds {
             bench.done(second as usize, seconds as usize, "seconds");
@@ -180,53 +183,46 @@ pub(super) fn suspicions(bench: &mut Bench) -> Vec<Figure> {
         let per_second = 10_000.0 / nodes as f64 / seconds as f64;
         let suspected = world.take_ledger().wrong_suspicions as f64 * per_second;
         let signed = world.total_traffic().since(&before).signed as f64 * per_second;
-        let what = format!(
-            "{} % loss, N = {nodes}, scaled to 10,000, {seconds} s",
-            loss * 100.0
-        );
-        out.push(
+        let scaled = if nodes == 10_000 {
+            ""
+        } else {
+            ", scaled to 10,000"
+        };
+        let what = format!("{} % loss, N = {nodes}{scaled}, {seconds} s", loss * 100.0);
+        [
             Figure::new(what.clone(), "/s", vec![suspected])
-                .must(Bound::Most(must))
-                .aim(Bound::Most(aim)),
-        );
-        out.push(Figure::new(
-            format!("signatures, {what}"),
-            "/s",
-            vec![signed],
-        ));
-    }
-    out
+                .must(Bound::Most(*must))
+                .aim(Bound::Most(*aim)),
+            Figure::new(format!("signatures, {what}"), "/s", vec![signed]),
+        ]
+    });
+    figures.into_iter().flatten().collect()
 }
 
 /// Random fault schedules under checkers; `hunt` plays more.
-pub(super) fn schedules(bench: &mut Bench) -> Vec<Figure> {
-    let schedules = bench.times(40, 1_000) as u64;
-    let mut out = Vec::new();
-    for hostile in [false, true] {
-        let search = Search {
-            schedules,
-            seed: 1,
-            hostile,
-            jobs: 1,
-            fail_fast: false,
-        };
-        let mut played = 0;
-        let progress = &mut bench.progress;
-        let outcome = hunt::hunt(&search, |_, _| {
-            played += 1;
-            let share = played as f64 / schedules as f64;
-            progress.at(share, format_args!("{played} of {schedules} schedules"));
+pub(super) fn schedules(bench: &Bench) -> Vec<Figure> {
+    let schedules = bench.times(200, 1_000);
+    let figure = |hostile: bool| {
+        let failed = bench.repeat(schedules, 50, |part, schedules, bench| {
+            let search = Search {
+                schedules: schedules as u64,
+                seed: 1 + part * 50,
+                hostile,
+                jobs: 1,
+                fail_fast: false,
+            };
+            let mut played = 0;
+            let outcome = hunt::hunt(&search, |_, _| {
+                played += 1;
+                bench.done(played, schedules, "schedules");
+            });
+            vec![outcome.failed as f64]
         });
         let who = if hostile { "with liars" } else { "honest" };
-        out.push(
-            Figure::new(
-                format!("failed, of {schedules} {who}"),
-                "",
-                vec![outcome.failed as f64],
-            )
+        let what = format!("failed, of {schedules} {who}");
+        Figure::new(what, "", vec![failed.iter().sum()])
             .must(Bound::Most(0.0))
-            .aim(Bound::Most(0.0)),
-        );
-    }
-    out
+            .aim(Bound::Most(0.0))
+    };
+    vec![figure(false), figure(true)]
 }
