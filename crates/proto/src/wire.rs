@@ -86,8 +86,8 @@ pub enum Frame {
     Ack {
         /// The ping's.
         number: u64,
-        /// Milliseconds from the last observer's ping to this one, and from the sender's previous ping to the next
-        /// observer's: equal when observers are evenly spaced.
+        /// By how many milliseconds the receiver's pings should come earlier, or later, for the sender's observers to be
+        /// evenly spaced.
         spacing: Option<(u32, u32)>,
         /// The sender's set hash.
         digest: u64,

@@ -559,7 +559,9 @@ impl Pool {
 
     /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
     fn last_chance(&mut self, id: &NodeId, digest: u64, now: Time) {
-        let last_chance = self.health.stretch(self.profile.last_chance);
+        // A relay takes two round trips, a stream about three.
+        let most = self.health.stretch(self.profile.last_chance);
+        let last_chance = (self.patience(id) * 3).min(most);
         let deadline = now + last_chance;
         let relays = self.relays(id);
         for relay in &relays {

@@ -45,7 +45,7 @@ pub struct Profile {
     pub probe_interval: Duration,
     /// Bounds for the patience with one answer: least, most, and before anything was measured.
     pub patience: [Duration; 3],
-    /// How long relays and the stream get after two pings went unanswered.
+    /// How long relays and the stream get at most after two pings went unanswered: three times the patience with one answer.
     pub last_chance: Duration,
     /// Whether silence leads to accusations (LAN), or only to a link that is down (WAN).
     pub accuses: bool,
@@ -481,7 +481,9 @@ impl Pool {
         missed: &[Item],
         now: Time,
     ) {
-        let spacing = watch.then(|| self.spacing.pinged(from, now)).flatten();
+        let spacing = watch
+            .then(|| self.spacing.pinged(from, self.profile.probe_interval, now))
+            .flatten();
         let news = self.news_for(&from, missed);
         self.send(
             from,
