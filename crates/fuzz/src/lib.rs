@@ -7,8 +7,14 @@ mod certificates;
 mod claims;
 mod frames;
 mod pool;
+mod sealed;
+mod state;
+mod texts;
 
-pub use certificates::certificate;
+pub use certificates::{certificate, genuine};
 pub use claims::claim;
 pub use frames::frame;
 pub use pool::pool;
+pub use sealed::sealed;
+pub use state::{state, state_seed};
+pub use texts::{configuration, request};

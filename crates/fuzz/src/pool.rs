@@ -2,7 +2,7 @@
 
 use pelago_proto::{
     federation::{Federation, Memory, Peer, ProbeId, RequestError, RequestId, Settings, Tier},
-    identity::{Label, NodeId, Role},
+    identity::{Incarnation, Label, NodeId, Role},
     pool::Tuning,
     time::Time,
     trust::Trust,
@@ -21,12 +21,16 @@ const UNIX: u64 = 2_000_000_000;
 /// Operations of one run.
 const MAX_OPERATIONS: usize = 64;
 
-struct World {
+/// A node and the one other that it knows.
+pub(crate) struct World {
     realm: Arc<Realm>,
-    now: Time,
-    node: Federation,
-    liar: Peer,
+    pub(crate) now: Time,
+    pub(crate) node: Federation,
+    pub(crate) liar: Peer,
 }
+
+/// What must stay as it is: the least incarnation, and who is there.
+pub(crate) struct Standing(Incarnation, BTreeMap<NodeId, Status>);
 
 /// A node that knows one other, `liar`, which holds a genuine certificate and signs nothing: whatever it sends, nobody joins, leaves
 /// or dies by it, the node's own incarnation never falls, and what is to be sent stays bounded.
@@ -38,8 +42,7 @@ struct World {
 /// If one of these does not hold.
 pub fn pool(bytes: &[u8]) {
     let mut world = World::new();
-    let before = world.node.incarnation();
-    let members = world.members();
+    let before = world.standing();
     let mut rest = bytes;
     for _ in 0..MAX_OPERATIONS {
         let Some(([operation, high, low], tail)) = rest.split_first_chunk::<3>() else {
@@ -94,31 +97,36 @@ pub fn pool(bytes: &[u8]) {
         }
         world.drain();
     }
-    assert!(
-        world.node.incarnation() >= before,
-        "the own incarnation fell"
-    );
-    let after = world.members();
-    assert!(after.keys().eq(members.keys()), "{after:?}");
-    let gone = |status: &Status| matches!(status, Status::Dead | Status::Left | Status::Removed);
-    assert!(!after.values().any(gone), "{after:?}");
+    world.check(&before);
+}
+
+/// A node starts with what was remembered. Returns the boot that it is in.
+pub(crate) fn boot_with(memory: Memory) -> u64 {
+    let realm = Realm::new([7; 32], "fuzz.test", UNIX);
+    let who = realm.identity(&claimant("one", "r1"), UNIX + 259_200);
+    let (_, node) = start(&realm, &who, 1, Time::START, memory);
+    node.incarnation().boot
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let realm = Realm::new([7; 32], "fuzz.test", UNIX);
-        let label = |text: &str| Label::new(text).expect("a label");
-        let claimant = |name: &str, rack: &str| Claimant {
-            datacenter: label("dc"),
-            name: label(name),
-            zone: label("a"),
-            rack: label(rack),
-            role: Role::Server,
-        };
         let (one, two) = (claimant("one", "r1"), claimant("two", "r2"));
         let now = Time::START;
-        let (_, mut node) = start(&realm, &realm.identity(&one, UNIX + 259_200), 1, now);
-        let (trust, other) = start(&realm, &realm.identity(&two, UNIX + 259_200), 2, now);
+        let (_, mut node) = start(
+            &realm,
+            &realm.identity(&one, UNIX + 259_200),
+            1,
+            now,
+            Memory::default(),
+        );
+        let (trust, other) = start(
+            &realm,
+            &realm.identity(&two, UNIX + 259_200),
+            2,
+            now,
+            Memory::default(),
+        );
         let bundle = other.own_bundle();
         let known = node.handle_introduction(&bundle.claims[0], &bundle.leaf, now);
         assert!(known.is_some(), "the world itself is sound");
@@ -133,7 +141,25 @@ impl World {
         world
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn standing(&mut self) -> Standing {
+        Standing(self.node.incarnation(), self.members())
+    }
+
+    /// Nobody joined, left or died, and the own incarnation did not fall.
+    pub(crate) fn check(&mut self, before: &Standing) {
+        let Standing(incarnation, members) = before;
+        assert!(
+            self.node.incarnation() >= *incarnation,
+            "the own incarnation fell"
+        );
+        let after = self.members();
+        assert!(after.keys().eq(members.keys()), "{after:?}");
+        let gone =
+            |status: &Status| matches!(status, Status::Dead | Status::Left | Status::Removed);
+        assert!(!after.values().any(gone), "{after:?}");
+    }
+
+    pub(crate) fn drain(&mut self) {
         let mut sent = 0;
         while self.node.poll_transmit().is_some() || self.node.poll_request().is_some() {
             sent += 1;
@@ -151,12 +177,32 @@ impl World {
     }
 }
 
-fn start(realm: &Arc<Realm>, who: &Identity, host: u8, now: Time) -> (Arc<SimTrust>, Federation) {
+fn label(text: &str) -> Label {
+    Label::new(text).expect("a label")
+}
+
+fn claimant(name: &str, rack: &str) -> Claimant {
+    Claimant {
+        datacenter: label("dc"),
+        name: label(name),
+        zone: label("a"),
+        rack: label(rack),
+        role: Role::Server,
+    }
+}
+
+fn start(
+    realm: &Arc<Realm>,
+    who: &Identity,
+    host: u8,
+    now: Time,
+    memory: Memory,
+) -> (Arc<SimTrust>, Federation) {
     let address = |port| SocketAddr::from(([10, 0, 0, host], port));
-    let authority = realm.authority(&Label::new("dc").expect("a label"), &BTreeSet::new(), 1);
+    let authority = realm.authority(&label("dc"), &BTreeSet::new(), 1);
     let trust = Arc::new(SimTrust::new(realm, who, &[authority], [host; 32]));
     let settings = Settings {
-        region: Label::new("here").expect("a label"),
+        region: label("here"),
         lan: address(1),
         stream: address(2),
         wan: Some(address(3)),
@@ -168,7 +214,7 @@ fn start(realm: &Arc<Realm>, who: &Identity, host: u8, now: Time) -> (Arc<SimTru
         tuning: Tuning::default(),
         seats: 3,
         version: "fuzz".to_owned(),
-        memory: Memory::default(),
+        memory,
     };
     let judge: Arc<dyn Trust> = Arc::<SimTrust>::clone(&trust);
     let node = Federation::new(settings, judge, [host; 32], now).expect("starts");

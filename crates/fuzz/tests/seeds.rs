@@ -47,12 +47,19 @@ fn changed(seeds: &[Vec<u8>], seed: &[u8], dice: &mut ChaCha8Rng) -> Vec<u8> {
 }
 
 fn run(target: fn(&[u8]), prefix: impl Fn(&[u8], &mut ChaCha8Rng) -> Vec<u8>) {
+    run_on(&seeds(), target, prefix);
+}
+
+fn run_on(
+    seeds: &[Vec<u8>],
+    target: fn(&[u8]),
+    prefix: impl Fn(&[u8], &mut ChaCha8Rng) -> Vec<u8>,
+) {
     let mut dice = ChaCha8Rng::seed_from_u64(1);
-    let seeds = seeds();
-    for seed in &seeds {
+    for seed in seeds {
         target(&prefix(seed, &mut dice));
         for _ in 0..ROUNDS {
-            let bytes = changed(&seeds, seed, &mut dice);
+            let bytes = changed(seeds, seed, &mut dice);
             target(&prefix(&bytes, &mut dice));
         }
     }
@@ -89,4 +96,67 @@ fn pools() {
         ]
         .concat()
     });
+}
+
+#[test]
+fn genuine_certificates_and_lists() {
+    let seeds: Vec<Vec<u8>> = (0..30).map(|kind| vec![kind]).collect();
+    run_on(&seeds, pelago_fuzz::genuine, |bytes, dice| {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..dice.random_range(1..3) {
+            bytes.extend(dice.random::<[u8; 3]>());
+        }
+        bytes
+    });
+}
+
+#[test]
+fn sealed_datagrams() {
+    // Each seed in a genuine seal, the same with a byte changed, and time to act on it.
+    run(pelago_fuzz::sealed, |bytes, dice| {
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let forged: [u8; 3] = [6 + 8 * dice.random_range(1..32_u8), dice.random(), 0];
+        [
+            &[0, length[0], length[1]],
+            bytes,
+            &forged,
+            &[7, 0, dice.random()],
+        ]
+        .concat()
+    });
+}
+
+#[test]
+fn state_files() {
+    // The fuzzer starts from this too.
+    let kept = include_str!("../seeds/state.txt");
+    let (_, hex) = kept.trim_end().split_once(' ').expect("a vector");
+    assert_eq!(unhex(hex), pelago_fuzz::state_seed());
+    let seeds = [pelago_fuzz::state_seed()];
+    for _ in 0..20 {
+        run_on(&seeds, pelago_fuzz::state, |bytes, _| bytes.to_vec());
+    }
+}
+
+#[test]
+fn configurations() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seeds = Vec::new();
+    for folder in ["ap-south", "compose", "eu-west", "us-east"] {
+        for entry in fs::read_dir(examples.join(folder)).expect("examples") {
+            seeds.push(fs::read(entry.expect("readable").path()).expect("readable"));
+        }
+    }
+    seeds.sort();
+    assert!(seeds.len() > 6, "{}", seeds.len());
+    run_on(&seeds, pelago_fuzz::configuration, |bytes, _| {
+        bytes.to_vec()
+    });
+}
+
+#[test]
+fn requests() {
+    let lines = include_str!("../seeds/requests.txt").lines();
+    let seeds: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
+    run_on(&seeds, pelago_fuzz::request, |bytes, _| bytes.to_vec());
 }

@@ -5,6 +5,8 @@
 pub mod api;
 pub mod config;
 pub mod fault;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 
 mod admit;
 mod ask;

@@ -91,7 +91,12 @@ impl Store {
         File::open(&self.dir)?.sync_all()
     }
 
-    fn encode(&self, memory: &Memory) -> io::Result<Vec<u8>> {
+    pub(crate) fn encode(&self, memory: &Memory) -> io::Result<Vec<u8>> {
+        Self::around(&self.body(memory)?)
+    }
+
+    /// What is kept, without what tells that it is whole.
+    pub(crate) fn body(&self, memory: &Memory) -> io::Result<Vec<u8>> {
         let some = |all: &[SocketAddr]| all.iter().copied().take(MAX_ADDRESSES).collect();
         let body = Body {
             trust_domain: self.trust_domain.clone(),
@@ -102,18 +107,17 @@ impl Store {
         };
         let mut encoded = Vec::new();
         ciborium::into_writer(&body, &mut encoded).map_err(io::Error::other)?;
-        let length = u32::try_from(encoded.len()).map_err(io::Error::other)?;
-        let hash = digest(&SHA256, &encoded);
-        Ok([
-            &MAGIC,
-            length.to_be_bytes().as_slice(),
-            hash.as_ref(),
-            &encoded,
-        ]
-        .concat())
+        Ok(encoded)
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<Memory, LoadError> {
+    /// The file around a body.
+    pub(crate) fn around(body: &[u8]) -> io::Result<Vec<u8>> {
+        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+        let hash = digest(&SHA256, body);
+        Ok([&MAGIC, length.to_be_bytes().as_slice(), hash.as_ref(), body].concat())
+    }
+
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Memory, LoadError> {
         let (header, body) = bytes.split_at_checked(HEADER).ok_or(LoadError::Damaged)?;
         let length = u32::try_from(body.len())
             .map_err(|_| LoadError::Damaged)?

@@ -91,7 +91,7 @@ fn same_family(interface: &Interface, net: &IpNet) -> bool {
     interface.net.addr().is_ipv4() == net.addr().is_ipv4()
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn fixture() -> Vec<Interface> {
     [
         ("lo", "127.0.0.1/8"),

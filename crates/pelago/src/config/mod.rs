@@ -84,6 +84,24 @@ fn load_on(inputs: Inputs, interfaces: &[host::Interface]) -> Outcome {
     for flag in &inputs.flags {
         layers.add_flag(flag);
     }
+    check_on(layers, interfaces)
+}
+
+/// A file's text on a made-up host: whether it is accepted, how many reasons speak against it, and how it is shown. Everything is
+/// rendered, as the operator would see it.
+#[cfg(feature = "fuzz")]
+pub(crate) fn read(text: &str) -> (bool, usize, String) {
+    let mut layers = Layers::default();
+    layers.add_text("/nowhere/node.toml".into(), text.to_owned());
+    let outcome = check_on(layers, &host::fixture());
+    let reports = outcome.report(false);
+    assert_eq!(reports.len(), outcome.findings.len());
+    let shown = outcome.show(false);
+    let _ = outcome.show(true);
+    (outcome.settings().is_some(), outcome.errors(), shown)
+}
+
+fn check_on(mut layers: Layers, interfaces: &[host::Interface]) -> Outcome {
     let mut findings = std::mem::take(&mut layers.findings);
     let settings = check::check(&layers, interfaces, &mut findings);
     // As a reader meets them; what has no place in a file comes last.

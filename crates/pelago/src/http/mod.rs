@@ -9,6 +9,8 @@ mod backend;
 mod changes;
 mod discovery;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+mod fake;
 mod fault;
 mod listen;
 mod members;
@@ -130,33 +132,7 @@ pub(crate) async fn start(
     }
     let stop = CancellationToken::new();
     let left = Arc::new(Notify::new());
-    let me = backend.me();
-    let own = format!("{}.{}", me.name, me.datacenter);
-    let mut hosts = http.hosts.clone();
-    hosts.extend([
-        me.name.to_string(),
-        format!("{own}.{}", me.trust_domain),
-        own,
-    ]);
-    let shared = Arc::new(Shared {
-        access: Access {
-            plain_read: http.plain_read.clone(),
-            hosts,
-        },
-        metrics: Metrics::new(ROUTES.iter().copied()),
-        listening: crate::model::Api {
-            socket: http.socket.as_ref().map(|path| path.display().to_string()),
-            address: address.map(|address| address.to_string()),
-            tls: http.tls,
-            plain_read: http.plain_read.iter().map(ToString::to_string).collect(),
-        },
-        started: Instant::now(),
-        in_flight: Semaphore::new(IN_FLIGHT),
-        streams: Arc::new(Semaphore::new(STREAMS)),
-        stop: stop.clone(),
-        left: Arc::clone(&left),
-        backend,
-    });
+    let shared = share(backend, http, address, stop.clone(), Arc::clone(&left));
     let router = router(Arc::clone(&shared));
     let tasks = TaskTracker::new();
     for listener in listeners {
@@ -173,6 +149,43 @@ pub(crate) async fn start(
         left,
         stop,
         tasks,
+    })
+}
+
+/// What handlers share, for an API that listens there.
+fn share(
+    backend: Arc<dyn Backend>,
+    http: &crate::config::Http,
+    address: Option<SocketAddr>,
+    stop: CancellationToken,
+    left: Arc<Notify>,
+) -> Arc<Shared> {
+    let me = backend.me();
+    let own = format!("{}.{}", me.name, me.datacenter);
+    let mut hosts = http.hosts.clone();
+    hosts.extend([
+        me.name.to_string(),
+        format!("{own}.{}", me.trust_domain),
+        own,
+    ]);
+    Arc::new(Shared {
+        access: Access {
+            plain_read: http.plain_read.clone(),
+            hosts,
+        },
+        metrics: Metrics::new(ROUTES.iter().copied()),
+        listening: crate::model::Api {
+            socket: http.socket.as_ref().map(|path| path.display().to_string()),
+            address: address.map(|address| address.to_string()),
+            tls: http.tls,
+            plain_read: http.plain_read.iter().map(ToString::to_string).collect(),
+        },
+        started: Instant::now(),
+        in_flight: Semaphore::new(IN_FLIGHT),
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        stop,
+        left,
+        backend,
     })
 }
 
@@ -245,6 +258,18 @@ async fn observe(State(shared): Api, route: MatchedPath, request: Request, next:
     );
     response
 }
+
+/// The API without sockets, over the fixture federation, for requests that come from this caller.
+#[cfg(feature = "fuzz")]
+pub(crate) fn offline(caller: Caller) -> Router {
+    let (stop, left) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let http = crate::config::Http::default();
+    let shared = share(fake::Fake::new(), &http, None, stop, left);
+    router(shared).layer(axum::Extension(caller))
+}
+
+#[cfg(feature = "fuzz")]
+pub(crate) use access::Caller;
 
 #[cfg(test)]
 mod tests;

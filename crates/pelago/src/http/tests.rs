@@ -1,138 +1,24 @@
 //! The API over real sockets, with a backend that holds the fixture federation.
 
-use super::*;
+use super::{
+    fake::{Fake, event},
+    *,
+};
 use crate::{config::Http, model::fixture};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Bytes, body::Incoming};
 use hyper_util::rt::TokioIo;
 use pelago_node::{
-    FindError,
-    api::{
-        Answer, Cause, Condition, JoinReport, Link, Me, Missing, Mode, NumberedEvent, ReloadReport,
-        Sample, Scope, Snapshot,
-    },
+    api::{Cause, Condition, Missing},
     config::Pki,
 };
-use pelago_proto::{
-    time::Time,
-    view::{self, EventKind, Evidence, Status},
-};
+use pelago_proto::view::Status;
 use serde_json::Value;
-use std::{path::PathBuf, sync::Mutex};
+use std::path::PathBuf;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
-    sync::broadcast,
 };
-
-struct Fake {
-    me: Me,
-    answer: Mutex<Answer>,
-    events: broadcast::Sender<NumberedEvent>,
-    /// Numbers of events that are still remembered.
-    held: std::ops::RangeInclusive<u64>,
-}
-
-fn event(id: u64) -> NumberedEvent {
-    NumberedEvent {
-        id,
-        unix_ms: 1_795_000_000_000 + id,
-        event: view::Event {
-            at: Time::START,
-            kind: EventKind::Joined,
-            datacenter: fixture::label("eu-west"),
-            member: None,
-            name: None,
-            incarnation: None,
-            detail: "came".into(),
-        },
-    }
-}
-
-impl Backend for Fake {
-    fn me(&self) -> &Me {
-        &self.me
-    }
-
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(fixture::snapshot())
-    }
-
-    fn events(&self) -> broadcast::Receiver<NumberedEvent> {
-        self.events.subscribe()
-    }
-
-    fn events_since(&self, id: u64) -> Option<Vec<NumberedEvent>> {
-        (id + 1 >= *self.held.start()).then(|| (id + 1..=*self.held.end()).map(event).collect())
-    }
-
-    fn condition(&self) -> Condition {
-        Condition {
-            live: true,
-            ready: false,
-            degraded: vec![],
-        }
-    }
-
-    fn samples(&self) -> Vec<Sample> {
-        vec![Sample {
-            name: "drops",
-            help: "Drops",
-            counter: true,
-            labels: vec![],
-            value: 0.0,
-        }]
-    }
-
-    fn ask(&self, mode: Mode, scope: Scope) -> backend::Soon<'_, Answer> {
-        let mut answer = self.answer.lock().expect("not poisoned").clone();
-        answer.mode = mode;
-        for part in &mut answer.parts {
-            part.datacenters.retain(|it| match &scope {
-                Scope::Own => it.name == self.me.datacenter,
-                Scope::One(name) => it.name == *name,
-                Scope::All => true,
-            });
-        }
-        Box::pin(async move { answer })
-    }
-
-    fn why<'a>(&'a self, needle: &'a str) -> backend::Soon<'a, Result<Evidence, FindError>> {
-        let member = fixture::member("eu-west", "eu-west-s2");
-        let evidence = Evidence {
-            at: Time::START,
-            accused: None,
-            accusations: vec![],
-            needed: 2,
-            needed_racks: 2,
-            floor_ms: 2_200,
-            summary: format!("asked about {needle}"),
-            member,
-        };
-        Box::pin(async move { Ok(evidence) })
-    }
-
-    fn links(&self, _: bool) -> backend::Soon<'_, Vec<Link>> {
-        Box::pin(async { vec![] })
-    }
-
-    fn join(&self, addresses: Vec<String>) -> backend::Soon<'_, JoinReport> {
-        Box::pin(async {
-            JoinReport {
-                joined: addresses,
-                failed: vec![],
-            }
-        })
-    }
-
-    fn leave(&self) -> backend::Soon<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn reload(&self) -> backend::Soon<'_, ReloadReport> {
-        Box::pin(async { ReloadReport::default() })
-    }
-}
 
 struct Running {
     server: Server,
@@ -144,12 +30,7 @@ struct Running {
 async fn running() -> Running {
     let dir = tempfile::tempdir().expect("a folder");
     let socket = dir.path().join("run/api.sock");
-    let fake = Arc::new(Fake {
-        me: fixture::me(),
-        answer: Mutex::new(fixture::answer(Mode::Local)),
-        events: broadcast::channel(16).0,
-        held: 100..=110,
-    });
+    let fake = Fake::new();
     let http = Http {
         socket: Some(socket.clone()),
         bind: "127.0.0.1:0".parse().ok(),
@@ -686,12 +567,7 @@ async fn tls_asks_for_certificates_and_operators_may_change() {
     };
     let dir = tempfile::tempdir().expect("a folder");
     let pki = certificates(dir.path());
-    let fake = Arc::new(Fake {
-        me: fixture::me(),
-        answer: Mutex::new(fixture::answer(Mode::Local)),
-        events: broadcast::channel(16).0,
-        held: 1..=1,
-    });
+    let fake = Fake::new();
     let bind = "127.0.0.1:0".parse().ok();
     let http = Http {
         bind,

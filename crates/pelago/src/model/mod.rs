@@ -29,7 +29,7 @@ pub(crate) use server::{Server, ServersBody};
 pub(crate) use view::{ViewInfo, selected};
 pub(crate) use why::{Accusation, WhyBody};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod golden;

@@ -67,7 +67,14 @@ pub fn draw(seed: u64, hostile: bool) -> Schedule {
         events: Vec::new(),
         dice,
     };
-    let liars = if hostile { artist.liars() } else { Vec::new() };
+    let mut liars = if hostile { artist.liars() } else { Vec::new() };
+    // Drawn apart, so that old seeds go on standing for what else they stood for.
+    let mut apart = ChaCha8Rng::seed_from_u64(!seed);
+    for liar in &mut liars {
+        if apart.random_bool(0.3) {
+            liar.tricks.push(Trick::Impersonate);
+        }
+    }
     // The more nodes, the fewer kinds at once: a large world is slow enough in itself.
     let count = artist.dice.random_range(if hostile { 0..4 } else { 1..6 });
     let kinds: Vec<Kind> = KINDS.sample(&mut artist.dice, count).copied().collect();
@@ -141,8 +148,10 @@ impl Artist {
             let chosen: Vec<&String> = nodes.sample(&mut self.dice, count).collect();
             for node in chosen {
                 let many = self.dice.random_range(1..=3);
-                let mut tricks: Vec<Trick> =
-                    Trick::ALL.sample(&mut self.dice, many).copied().collect();
+                let mut tricks: Vec<Trick> = Trick::COMMON
+                    .sample(&mut self.dice, many)
+                    .copied()
+                    .collect();
                 tricks.sort();
                 liars.push(Liar {
                     node: node.clone(),

@@ -1,7 +1,10 @@
 //! Members with genuine certificates that mean harm. Each runs the protocol like everybody, so that it is known, probed and
 //! trusted as far as anybody is, and does more than that beside.
 
-use super::schedule::{Liar, Trick};
+use super::{
+    impostor,
+    schedule::{Liar, Trick},
+};
 use crate::{
     slot::Endpoint,
     tap::{Sent, Tap},
@@ -122,6 +125,7 @@ impl Liars {
             Trick::Replay => self.replay(world, host),
             Trick::Flood => self.flood(world, host),
             Trick::Mislead => self.mislead(world, host),
+            Trick::Impersonate => self.impersonate(world, host),
             Trick::Withhold => {}
         }
     }
@@ -288,6 +292,23 @@ impl Liars {
         }
     }
 
+    /// What it has no right to say, signed with its own key.
+    fn impersonate(&mut self, world: &mut World, host: usize) {
+        let Some(victim) = self.fellow(world, host) else {
+            return;
+        };
+        let Some(third) = self.fellow(world, host) else {
+            return;
+        };
+        let items = impostor::claims(world, host, victim, third, &mut self.dice);
+        for item in items {
+            self.tell(world, host, &[item]);
+        }
+        if let Some(frame) = impostor::heads(world, host) {
+            send(world, host, victim, Tier::Lan, frame.encode());
+        }
+    }
+
     /// Some fellow member that runs.
     fn fellow(&mut self, world: &World, host: usize) -> Option<usize> {
         let own = &world.slots[host].who.datacenter;
@@ -354,7 +375,7 @@ pub(crate) fn withheld(mut transmit: Transmit) -> Option<Transmit> {
     Some(transmit)
 }
 
-fn incarnation(world: &World, host: usize) -> Incarnation {
+pub(super) fn incarnation(world: &World, host: usize) -> Incarnation {
     let process = world.slots[host].process.as_ref();
     process
         .map(|process| process.federation.incarnation())
@@ -362,7 +383,7 @@ fn incarnation(world: &World, host: usize) -> Incarnation {
 }
 
 /// As damning as an accusation can be, of this incarnation or one that is still to come.
-fn accusation(world: &World, accused: usize, ahead: u64) -> Body {
+pub(super) fn accusation(world: &World, accused: usize, ahead: u64) -> Body {
     let now = incarnation(world, accused);
     let id: NodeId = world.slots[accused].id;
     Body::Accusation(Accusation {
@@ -387,7 +408,7 @@ fn signed(world: &World, host: usize, body: Body) -> Option<Item> {
 }
 
 /// Its own record, as good as any other.
-fn record(world: &World, host: usize, incarnation: Incarnation) -> Record {
+pub(super) fn record(world: &World, host: usize, incarnation: Incarnation) -> Record {
     let slot = &world.slots[host];
     let own = slot.process.as_ref().map(|process| process.trust.own());
     Record {

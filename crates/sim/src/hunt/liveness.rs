@@ -101,6 +101,11 @@ fn sees(world: &World, truth: &Truth, host: usize, view: &View, whom: usize) -> 
                 let detail = format!("{viewer} shows {name}, who was revoked");
                 return Err(("I-10 the revoked are in no table", detail));
             }
+            // Nobody may talk to it where it said that it is, so nobody can tell that it is gone.
+            let net = &slot.settings.lan_allow;
+            if !net.iter().any(|net| net.contains(&member.address.ip())) {
+                return Ok(());
+            }
             if matches!(member.status, Status::Alive | Status::Suspect) {
                 let detail = format!("{viewer} shows {name} {}", member.status);
                 return Err(("I-14 who is gone is gone everywhere", detail));

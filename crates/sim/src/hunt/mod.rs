@@ -5,7 +5,9 @@
 //! ([`shrink`]). [`hunt`] does that many times. The same seed is the same schedule, and the same schedule the same life, on
 //! every machine.
 
+mod audit;
 mod draw;
+mod impostor;
 mod liar;
 mod liveness;
 mod play;
@@ -33,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One in so many schedules is played twice: the same seed must give the same life.
+/// One in so many schedules is played again, and with all clocks ahead: the same seed must give the same life.
 const TWICE: u64 = 50;
 
 /// What to search.
@@ -128,6 +130,16 @@ fn try_one(seed: u64, search: &Search, twice: bool) -> (Option<Duration>, Option
                 invariant: "I-34 the same seed gives the same life",
                 at: Duration::ZERO,
                 detail: format!("{:016x} and {:016x}", outcome.hash, again.hash),
+            });
+        }
+    }
+    if twice && outcome.violation.is_none() {
+        let ahead = schedule.with_clocks_ahead().map(|ahead| play(&ahead));
+        if let Some(ahead) = ahead.filter(|ahead| ahead.hash != outcome.hash) {
+            outcome.violation = Some(Violation {
+                invariant: "I-27 wall clocks decide no order",
+                at: Duration::ZERO,
+                detail: format!("{:016x} and {:016x}", outcome.hash, ahead.hash),
             });
         }
     }

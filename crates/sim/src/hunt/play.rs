@@ -111,10 +111,23 @@ impl<'a> Player<'a> {
         };
         Outcome {
             violation,
-            hash: self.world.log_hash(),
+            hash: self.hash(),
             settled,
             report,
         }
+    }
+
+    /// What happened, and what came of it.
+    fn hash(&self) -> u64 {
+        let processes = self.world.slots.iter().flat_map(|slot| &slot.process);
+        processes.fold(self.world.log_hash(), |hash, process| {
+            let at = process.federation.incarnation();
+            [at.boot, at.seq, process.federation.generation()]
+                .iter()
+                .fold(hash, |hash, word| {
+                    (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3)
+                })
+        })
     }
 
     fn run(&mut self) -> Result<Duration, Violation> {
@@ -262,6 +275,7 @@ impl<'a> Player<'a> {
                 if world.slots[host].awake().is_some() {
                     let tolerance = world.slots[host].settings.pause_tolerance;
                     truth.pause(host, now, until, tolerance);
+                    truth.hold(lasting);
                     world.pause_for(&node, lasting);
                 }
             }
@@ -270,11 +284,13 @@ impl<'a> Player<'a> {
                 if world.slots[host].awake().is_some() {
                     let tolerance = world.slots[host].settings.pause_tolerance;
                     truth.pause(host, now, until, tolerance);
+                    truth.hold(lasting);
                     world.starve_for(&node, lasting);
                 }
             }
             Fault::Clog { node, .. } => {
                 truth.disturb(host(world, &node), until);
+                truth.hold(lasting);
                 world.clog_for(&node, lasting);
             }
             Fault::Loss {
@@ -337,6 +353,7 @@ impl<'a> Player<'a> {
                 let plain = !truth.renewed.contains(&id) && truth.revoked.is_empty();
                 if sane && !apart && plain {
                     truth.revoked.insert(id);
+                    truth.disturb(host, now);
                     world.kill(&node);
                     self.list = Some(world.revocation(&node, 2));
                     self.tell_list(told);

@@ -7,7 +7,7 @@ use pelago_proto::{
     identity::{Incarnation, NodeId, Role},
     time::Time,
     trust::Trust,
-    view::{Datacenter, Member, Status, View},
+    view::{Datacenter, Member, Reachability, Status, View},
 };
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, time::Duration};
 
@@ -90,12 +90,15 @@ impl Safety {
             self.check_process(world, host)?;
         }
         for (host, sent) in tap.sent {
-            if !self.truth.liars.contains(&host) {
+            if self.truth.liars.contains(&host) {
+                self.wire.overhear(world, &sent);
+            } else {
                 self.wire.check(world, &self.truth, host, &sent)?;
             }
         }
         if world.now >= self.next {
             self.next = world.now + NOW_AND_THEN;
+            self.truth.look(world);
             for host in 0..world.slots.len() {
                 self.check_now_and_then(world, host)?;
             }
@@ -261,7 +264,8 @@ impl Safety {
         Ok(())
     }
 
-    /// Whoever was shown goes on being shown: tombstones outlive every schedule.
+    /// Whoever was shown goes on being shown: tombstones outlive every schedule. Liars may hide behind an address that nobody
+    /// is allowed to talk to.
     fn check_nobody_lost(
         &self,
         world: &World,
@@ -269,8 +273,13 @@ impl Safety {
         before: &BTreeMap<NodeId, (Incarnation, Status)>,
         now: &BTreeMap<NodeId, (Incarnation, Status)>,
     ) -> Verdict {
+        let lies = |id: &NodeId| {
+            let host = world.ids.get(id);
+            host.is_some_and(|host| self.truth.liars.contains(host))
+        };
         let lost = before.keys().find(|id| {
             !now.contains_key(id)
+                && !lies(id)
                 && !self.truth.revoked.contains(id)
                 && !self.truth.off_clock.contains(&host)
         });
@@ -313,7 +322,10 @@ impl Safety {
         let waited = std::mem::take(&mut self.waiting);
         let others = waited.iter().filter(|((viewer, ..), _)| *viewer != host);
         self.waiting = others.map(|(key, first)| (*key, *first)).collect();
-        for datacenter in view.datacenters.values() {
+        for (label, datacenter) in &view.datacenters {
+            if *label != view.datacenter {
+                self.check_heads(world, &name, datacenter)?;
+            }
             let derived = verdict::derived(world, host, datacenter);
             for (id, at) in verdict::waiting(world, host, datacenter, &derived)? {
                 let key = (host, id, at);
@@ -327,8 +339,35 @@ impl Safety {
             for member in derived.members.iter() {
                 if member.status != Status::Alive {
                     verdict::check(world, host, &derived, member)?;
+                } else if let Some(whom) = world.ids.get(&member.id)
+                    && *label == view.datacenter
+                    && self.truth.is_noticed(world, host, *whom)
+                {
+                    let detail = format!("{name} shows {} alive, long gone", member.name);
+                    return broken(world, "I-14 who is gone is noticed", detail);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What a view makes of another datacenter's heads, against who can have signed them and when.
+    fn check_heads(&self, world: &World, viewer: &str, datacenter: &Datacenter) -> Verdict {
+        let label = &datacenter.name;
+        let servers: BTreeSet<NodeId> = world
+            .slots
+            .iter()
+            .filter(|slot| slot.who.datacenter == *label && slot.who.role == Role::Server)
+            .map(|slot| slot.id)
+            .collect();
+        if datacenter.attested && servers.len() < 2 {
+            let detail = format!("{viewer} shows {label} attested, which has one server");
+            return broken(world, "I-09 it takes two to attest", detail);
+        }
+        let reachable = datacenter.reachability == Reachability::Reachable;
+        if reachable && self.truth.silent(world, label) {
+            let detail = format!("{viewer} shows {label} reachable, of which nobody runs");
+            return broken(world, "I-09 what nobody says any more goes stale", detail);
         }
         Ok(())
     }

@@ -156,11 +156,14 @@ pub enum Trick {
     Flood,
     /// Says that others' addresses are its own, and that nobody else has a seat.
     Mislead,
+    /// Signs with its own key what it has no right to say: claims in others' names, records that differ from its
+    /// certificate, heads without being a server.
+    Impersonate,
 }
 
 impl Trick {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those that a liar has some of. The others are drawn apart.
+    pub const COMMON: [Self; 7] = [
         Self::Forge,
         Self::Equivocate,
         Self::Accuse,
@@ -202,6 +205,27 @@ impl Schedule {
             let liars = self.liars.iter().filter(|liar| nodes.contains(&liar.node));
             liars.count() <= datacenter.liars_borne()
         })
+    }
+
+    /// The same with all wall clocks an hour ahead from the start, unless clocks matter in it: certificates are judged by them.
+    pub fn with_clocks_ahead(&self) -> Option<Self> {
+        let judges = |event: &Event| {
+            matches!(
+                event.fault,
+                Fault::Clock { .. } | Fault::Renew { .. } | Fault::Revoke { .. }
+            )
+        };
+        if self.events.iter().any(judges) {
+            return None;
+        }
+        let mut ahead = self.clone();
+        let off_by_s = 3_600;
+        let clocks = self.nodes().into_iter().map(|node| Event {
+            at_ms: 0,
+            fault: Fault::Clock { node, off_by_s },
+        });
+        ahead.events.splice(0..0, clocks);
+        Some(ahead)
     }
 
     /// The plan of the world, without troubles.

@@ -3,7 +3,7 @@
 
 use crate::{slot::Slot, world::World};
 use pelago_proto::{
-    identity::{Incarnation, Label, NodeId},
+    identity::{Incarnation, Label, NodeId, Role},
     time::Time,
 };
 use std::{
@@ -14,6 +14,9 @@ use std::{
 /// A node counts as left in peace when nothing happened to it for this long: whoever accused it because of what happened
 /// before has been answered by now, and whoever was cut off and accused it alone has met the others again.
 const PEACE: Duration = Duration::from_secs(20);
+/// A head counts this long as news, and may be so long on its way.
+const STALE: Duration = Duration::from_secs(10);
+const UNDER_WAY: Duration = Duration::from_secs(6);
 /// Two pauses within the tolerance count as two only if so much lies between them.
 const BREATH: Duration = Duration::from_secs(4);
 
@@ -44,6 +47,12 @@ pub(crate) struct Truth {
     pub(crate) left: BTreeMap<(usize, u32), Incarnation>,
     /// Of these, those whom all fellow members could hear.
     pub(crate) left_in_peace: BTreeSet<(usize, u32)>,
+    /// Since when the process of each host and epoch was seen to run.
+    runs: BTreeMap<(usize, u32), Time>,
+    /// When each datacenter was last seen to have a server.
+    spoke: BTreeMap<Label, Time>,
+    /// For how long messages can have lain with processes that did not run, all of them together.
+    held: Duration,
     /// The network itself is too bad for promises until then.
     rough_until: Time,
 }
@@ -67,6 +76,43 @@ impl Truth {
         if until.since(from) > tolerance || !breathed {
             self.disturb(host, until);
         }
+    }
+
+    /// Messages to somebody wait for so long.
+    pub(crate) fn hold(&mut self, lasting: Duration) {
+        self.held += lasting;
+    }
+
+    /// Notes who runs just now.
+    pub(crate) fn look(&mut self, world: &World) {
+        for (host, slot) in world.slots.iter().enumerate() {
+            if slot.process.is_some() {
+                self.runs.entry((host, slot.epoch)).or_insert(world.now);
+                if slot.who.role == Role::Server {
+                    self.spoke.insert(slot.who.datacenter.clone(), world.now);
+                }
+            }
+        }
+    }
+
+    /// Since when the process of a host runs, if it is in this boot, which no other process was in.
+    pub(crate) fn runs_since(&self, world: &World, host: usize, boot: u64) -> Option<Time> {
+        let slot = &world.slots[host];
+        let process = slot.process.as_ref()?;
+        let is = process.federation.incarnation().boot == boot
+            && !self.cloned.contains(&slot.id)
+            && !self.blank.contains(&host);
+        self.runs
+            .get(&(host, slot.epoch))
+            .copied()
+            .filter(|_| is && !process.is_deaf())
+    }
+
+    /// Whether nobody in a datacenter has said anything for so long that nobody may take it for reachable. Liars may say that
+    /// old heads are new.
+    pub(crate) fn silent(&self, world: &World, datacenter: &Label) -> bool {
+        let spoke = self.spoke.get(datacenter).copied().unwrap_or_default();
+        self.liars.is_empty() && world.now.since(spoke) > STALE + UNDER_WAY + self.held
     }
 
     /// A cut inside datacenters begins.
@@ -129,6 +175,18 @@ impl Truth {
             && world.now >= self.rough_until + PEACE
             && world.slots[host].process.is_some()
             && !self.cut_off(world).contains(&host)
+    }
+
+    /// Whether a host's process has been gone for so long, with nothing happening to this other one, that it must know.
+    pub(crate) fn is_noticed(&self, world: &World, host: usize, gone: usize) -> bool {
+        let slot = &world.slots[gone];
+        let since = self.disturbed.get(&gone);
+        slot.process.is_none()
+            && since.is_some_and(|since| world.now >= *since + PEACE)
+            && self.liars.is_empty()
+            && self.cuts.is_empty()
+            && !self.cloned.contains(&slot.id)
+            && self.in_peace(world, host)
     }
 
     /// A process says goodbye, at this incarnation.

@@ -8,6 +8,9 @@ use pelago_proto::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
+/// Most accusations kept of one member.
+const MAX_CHARGES: usize = 8;
+
 /// A datacenter as the claims have it, where a view may still wait to show a death.
 pub(crate) fn derived(world: &World, host: usize, datacenter: &Datacenter) -> Datacenter {
     let process = world.slots[host].process.as_ref();
@@ -68,6 +71,18 @@ pub(crate) fn check(
         let detail = format!("{viewer} counts {strange:?} against {}", member.name);
         return broken(world, "I-05 accusers are others", detail);
     }
+    let accusers: BTreeSet<_> = evidence.accusations.iter().map(|one| one.accuser).collect();
+    if accusers.len() < evidence.accusations.len() {
+        let detail = format!(
+            "{viewer} counts somebody twice against {}: {}",
+            member.name, evidence.summary
+        );
+        return broken(world, "I-05 accusers count once", detail);
+    }
+    if evidence.accusations.len() > MAX_CHARGES {
+        let detail = format!("{viewer} keeps {} of {}", accusers.len(), member.name);
+        return broken(world, "I-20 eight accusations of a member are kept", detail);
+    }
     // Accusers out of other datacenters say nothing; those whose certificate was revoked since still count.
     let foreign = evidence.accusations.iter().find(|one| {
         !known.contains(&one.accuser)
@@ -80,7 +95,9 @@ pub(crate) fn check(
         let detail = format!("{viewer} counts {foreign:?} against {}", member.name);
         return broken(world, "I-05 accusers are members", detail);
     }
-    let convicted = is_convicted(datacenter, member, &evidence);
+    let hidden = hidden(world, host, datacenter);
+    let members: Vec<&Member> = datacenter.members.iter().chain(&hidden).collect();
+    let convicted = is_convicted(&members, member, &evidence);
     let shown = member.status;
     let fits = match shown {
         Status::Dead => convicted,
@@ -109,9 +126,23 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn is_convicted(datacenter: &Datacenter, member: &Member, evidence: &Evidence) -> bool {
-    let present = datacenter
-        .members
+/// Members that are held and not shown, because nobody may talk to their address: they are counted like others.
+fn hidden(world: &World, host: usize, datacenter: &Datacenter) -> Vec<Member> {
+    let shown: BTreeSet<_> = datacenter.members.iter().map(|one| one.id).collect();
+    let Some(process) = &world.slots[host].process else {
+        return Vec::new();
+    };
+    let inside = world.ids.iter().filter(|(id, host)| {
+        world.slots[**host].who.datacenter == datacenter.name && !shown.contains(*id)
+    });
+    inside
+        .filter_map(|(id, _)| process.federation.evidence(*id, world.now))
+        .map(|evidence| evidence.member)
+        .collect()
+}
+
+fn is_convicted(members: &[&Member], member: &Member, evidence: &Evidence) -> bool {
+    let present = members
         .iter()
         .filter(|one| !matches!(one.status, Status::Left | Status::Removed));
     let needed = match present.count() {
@@ -119,9 +150,8 @@ fn is_convicted(datacenter: &Datacenter, member: &Member, evidence: &Evidence) -
         3..=8 => 2,
         _ => 3,
     };
-    let rack = |one: &Member| (one.zone.clone(), one.rack.clone());
-    let living: BTreeSet<(Label, Label)> = datacenter
-        .members
+    let rack = |one: &&Member| (one.zone.clone(), one.rack.clone());
+    let living: BTreeSet<(Label, Label)> = members
         .iter()
         .filter(|one| {
             one.id != member.id

@@ -1,14 +1,15 @@
 //! What honest nodes send: only what was truly signed, only where its receiver said it is, and no more than there is to say.
 
 use super::{
+    audit,
     safety::{Verdict, broken},
     truth::Truth,
 };
 use crate::{slot::Endpoint, tap::Sent, trust::SimTrust, world::World};
 use pelago_proto::{
-    claim::{Body, Claim, verify},
+    claim::{Accusation, Alive, Basis, Body, Claim},
     federation::{Tier, Transmit},
-    identity::Role,
+    identity::{Incarnation, NodeId, Role},
     time::Time,
     wire::{Ask, Bundle, Frame, HeadItem, Item, Reply},
 };
@@ -22,11 +23,25 @@ use std::{
 const QUIET: usize = 400;
 const PER_CLAIM: usize = 40;
 
+/// Records that a member may sign in a second.
+const RECORDS: usize = 10;
+/// Records that two processes with one key may sign in a minute, both together.
+const OUTBID: usize = 15;
+/// Who has run for so long cannot have been found closed lately.
+const OPEN_FOR: Duration = Duration::from_secs(10);
+
 /// Listens to everything that honest nodes send.
 pub(crate) struct Wire {
     auditor: SimTrust,
     /// Claims found to be truly signed.
     sound: BTreeSet<[u8; 8]>,
+    /// Who was truly accused, at which incarnation.
+    accused: BTreeSet<(NodeId, Incarnation)>,
+    /// Records that each member signed in this second.
+    records: BTreeMap<NodeId, usize>,
+    /// Records under each key that two processes use, in this minute.
+    outbid: BTreeMap<NodeId, usize>,
+    minute: Time,
     /// Datagrams by host in this second, and the claims that were new in it and the one before.
     sent: BTreeMap<usize, usize>,
     said: (usize, usize),
@@ -38,6 +53,10 @@ impl Wire {
         Self {
             auditor: SimTrust::new(&world.realm, &world.slots[0].identity, &[], [0; 32]),
             sound: BTreeSet::new(),
+            accused: BTreeSet::new(),
+            records: BTreeMap::new(),
+            outbid: BTreeMap::new(),
+            minute: world.now,
             sent: BTreeMap::new(),
             said: (0, 0),
             second: world.now,
@@ -99,6 +118,7 @@ impl Wire {
             self.second = world.now;
             self.said = (0, self.said.0);
             self.sent.clear();
+            self.records.clear();
         }
         let sent = self.sent.entry(host).or_default();
         *sent += 1;
@@ -139,24 +159,108 @@ impl Wire {
             return Ok(());
         }
         self.said.0 += 1;
-        let operator = matches!(claim.body, Body::Removal(_));
-        let Some(signer) = world.ids.get(&claim.signer).filter(|_| !operator) else {
-            return unsound(format!("{name} passes on {:?} of nobody", claim.body));
-        };
-        let Some(certified) = world.certified(*signer) else {
-            return unsound(format!("{name} passes on {:?}", claim.body));
-        };
-        let mut certified = (*certified).clone();
-        if let Body::Record(record) = &claim.body {
-            // Renewed certificates are over the same key.
-            certified.cert_hash = record.cert_hash;
+        if let Err(why) = audit::objection(world, &self.auditor, &claim) {
+            return unsound(format!("{name} passes on {:?}: {why}", claim.body));
         }
-        let body = claim.body.clone();
-        match verify(&self.auditor, claim, &Arc::new(certified)) {
-            Ok(_) => Ok(()),
-            Err(why) => unsound(format!("{name} passes on {body:?}: {why}")),
+        match &claim.body {
+            Body::Alive(alive) => self.check_refutation(world, truth, claim.signer, alive),
+            Body::Record(_) => self.check_records(world, truth, claim.signer),
+            Body::Accusation(accusation) => {
+                self.accused
+                    .insert((accusation.accused, accusation.incarnation));
+                check_closed(world, truth, claim.signer, accusation)
+            }
+            Body::Leave(_) | Body::Head(_) | Body::Removal(_) => Ok(()),
         }
     }
+
+    /// What liars say is heard as well: they may truly accuse.
+    pub(crate) fn overhear(&mut self, world: &World, sent: &Sent) {
+        for bytes in claims(sent) {
+            let Ok(claim) = Claim::parse(&bytes) else {
+                continue;
+            };
+            if let Body::Accusation(accusation) = &claim.body
+                && audit::objection(world, &self.auditor, &claim).is_ok()
+            {
+                self.accused
+                    .insert((accusation.accused, accusation.incarnation));
+            }
+        }
+    }
+
+    /// Whoever refutes was truly accused of just the incarnation before: once for each that it reached.
+    fn check_refutation(
+        &self,
+        world: &World,
+        truth: &Truth,
+        signer: NodeId,
+        alive: &Alive,
+    ) -> Verdict {
+        let before = Incarnation {
+            seq: alive.incarnation.seq.saturating_sub(1),
+            ..alive.incarnation
+        };
+        if let Some(name) = honest(world, truth, signer)
+            && !self.accused.contains(&(signer, before))
+        {
+            let at = alive.incarnation;
+            let detail = format!("{name} refutes at {at}: nobody accused it");
+            return broken(world, "I-24 refutations answer accusations", detail);
+        }
+        Ok(())
+    }
+
+    /// Nobody has much news about itself, and two processes with one key answer each other seldom.
+    fn check_records(&mut self, world: &World, truth: &Truth, signer: NodeId) -> Verdict {
+        let signed = self.records.entry(signer).or_default();
+        *signed += 1;
+        let Some(name) = honest(world, truth, signer) else {
+            return Ok(());
+        };
+        if *signed > RECORDS {
+            let detail = format!("{name} signs {signed} records in a second");
+            return broken(world, "I-24 no storms", detail);
+        }
+        if truth.cloned.contains(&signer) {
+            if world.now.since(self.minute) >= Duration::from_secs(60) {
+                self.minute = world.now;
+                self.outbid.clear();
+            }
+            let signed = self.outbid.entry(signer).or_default();
+            *signed += 1;
+            if *signed > OUTBID {
+                let detail =
+                    format!("two with the key of {name} sign {signed} records in a minute");
+                return broken(world, "I-24 clones do not outbid each other", detail);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a member that means no harm.
+fn honest<'a>(world: &'a World, truth: &Truth, id: NodeId) -> Option<&'a str> {
+    let host = world.ids.get(&id)?;
+    let name = &world.slots[*host].name;
+    (!truth.liars.contains(host)).then_some(name)
+}
+
+/// Ports of whoever runs are open.
+fn check_closed(world: &World, truth: &Truth, signer: NodeId, accusation: &Accusation) -> Verdict {
+    let Some(accused) = world.ids.get(&accusation.accused) else {
+        return Ok(());
+    };
+    let open = truth.runs_since(world, *accused, accusation.incarnation.boot);
+    if let Some(name) = honest(world, truth, signer)
+        && accusation.basis == Basis::PortClosed
+        && open.is_some_and(|since| world.now.since(since) >= OPEN_FOR)
+    {
+        let whom = &world.slots[*accused].name;
+        let detail = format!("{name} found the ports of {whom} closed, which runs");
+        return broken(world, "I-05 ports found closed were closed", detail);
+    }
+    Ok(())
 }
 
 /// Every claim in a message.

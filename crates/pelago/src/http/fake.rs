@@ -1,0 +1,138 @@
+//! A backend that holds the fixture federation.
+
+use super::backend::{Backend, Soon};
+use crate::model::fixture;
+use pelago_node::{
+    FindError,
+    api::{
+        Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
+        Snapshot,
+    },
+};
+use pelago_proto::{
+    time::Time,
+    view::{self, EventKind, Evidence},
+};
+use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast;
+
+/// A node that always answers the same.
+pub(crate) struct Fake {
+    me: Me,
+    pub(crate) answer: Mutex<Answer>,
+    pub(crate) events: broadcast::Sender<NumberedEvent>,
+    /// Numbers of events that are still remembered.
+    held: std::ops::RangeInclusive<u64>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            me: fixture::me(),
+            answer: Mutex::new(fixture::answer(Mode::Local)),
+            events: broadcast::channel(16).0,
+            held: 100..=110,
+        })
+    }
+}
+
+pub(crate) fn event(id: u64) -> NumberedEvent {
+    NumberedEvent {
+        id,
+        unix_ms: 1_795_000_000_000 + id,
+        event: view::Event {
+            at: Time::START,
+            kind: EventKind::Joined,
+            datacenter: fixture::label("eu-west"),
+            member: None,
+            name: None,
+            incarnation: None,
+            detail: "came".into(),
+        },
+    }
+}
+
+impl Backend for Fake {
+    fn me(&self) -> &Me {
+        &self.me
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::new(fixture::snapshot())
+    }
+
+    fn events(&self) -> broadcast::Receiver<NumberedEvent> {
+        self.events.subscribe()
+    }
+
+    fn events_since(&self, id: u64) -> Option<Vec<NumberedEvent>> {
+        (id + 1 >= *self.held.start()).then(|| (id + 1..=*self.held.end()).map(event).collect())
+    }
+
+    fn condition(&self) -> Condition {
+        Condition {
+            live: true,
+            ready: false,
+            degraded: vec![],
+        }
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        vec![Sample {
+            name: "drops",
+            help: "Drops",
+            counter: true,
+            labels: vec![],
+            value: 0.0,
+        }]
+    }
+
+    fn ask(&self, mode: Mode, scope: Scope) -> Soon<'_, Answer> {
+        let mut answer = self.answer.lock().expect("not poisoned").clone();
+        answer.mode = mode;
+        for part in &mut answer.parts {
+            part.datacenters.retain(|it| match &scope {
+                Scope::Own => it.name == self.me.datacenter,
+                Scope::One(name) => it.name == *name,
+                Scope::All => true,
+            });
+        }
+        Box::pin(async move { answer })
+    }
+
+    fn why<'a>(&'a self, needle: &'a str) -> Soon<'a, Result<Evidence, FindError>> {
+        let member = fixture::member("eu-west", "eu-west-s2");
+        let evidence = Evidence {
+            at: Time::START,
+            accused: None,
+            accusations: vec![],
+            needed: 2,
+            needed_racks: 2,
+            floor_ms: 2_200,
+            summary: format!("asked about {needle}"),
+            member,
+        };
+        Box::pin(async move { Ok(evidence) })
+    }
+
+    fn links(&self, _: bool) -> Soon<'_, Vec<Link>> {
+        Box::pin(async { vec![] })
+    }
+
+    fn join(&self, addresses: Vec<String>) -> Soon<'_, JoinReport> {
+        Box::pin(async {
+            JoinReport {
+                joined: addresses,
+                failed: vec![],
+            }
+        })
+    }
+
+    fn leave(&self) -> Soon<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn reload(&self) -> Soon<'_, ReloadReport> {
+        Box::pin(async { ReloadReport::default() })
+    }
+}
