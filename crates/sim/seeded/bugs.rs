@@ -58,9 +58,12 @@ pub(crate) fn read(tree: &Path) -> Result<Vec<Bug>, String> {
     Ok(bugs)
 }
 
+/// Where, what to, and which bug it is.
+type Change<'a> = (Range<usize>, &'a str, &'a str);
+
 /// The files that change, with all bugs in them. An error names the bug that does not fit.
 pub(crate) fn edited(tree: &Path, bugs: &[Bug]) -> Result<BTreeMap<String, String>, String> {
-    let mut changes: BTreeMap<&str, Vec<(Range<usize>, &str, &str)>> = BTreeMap::new();
+    let mut changes: BTreeMap<&str, Vec<Change<'_>>> = BTreeMap::new();
     let mut texts = BTreeMap::new();
     for bug in bugs {
         for edit in &bug.edit {
@@ -85,10 +88,8 @@ pub(crate) fn edited(tree: &Path, bugs: &[Bug]) -> Result<BTreeMap<String, Strin
     let mut edited = BTreeMap::new();
     for (file, mut changes) in changes {
         changes.sort_by_key(|(place, ..)| place.start);
-        if let Some([_, (_, _, bug)]) = changes
-            .array_windows::<2>()
-            .find(|[one, next]| one.0.end > next.0.start)
-        {
+        let mut pairs = changes.windows(2);
+        if let Some([_, (_, _, bug)]) = pairs.find(|two| two[0].0.end > two[1].0.start) {
             return Err(format!("{bug}: {file} is changed there already"));
         }
         let mut text = texts[file].clone();

@@ -37,14 +37,16 @@ impl Spacing {
         let count = u32::try_from(ages.len()).ok()?;
         let turn = interval * count;
         // A repeated ping, a lost one, or an observer that came or went: the next turn will tell.
-        if since * 3 < turn * 2 || since * 3 > turn * 4 {
+        if count == 0 || since * 3 < turn * 2 || since * 3 > turn * 4 {
             return None;
         }
         // Newest first, the n-th should be n steps old. What they are older than that in the mean, this one should be, too.
-        let older = |(n, age): (u32, &Duration)| age.as_secs_f64() - (interval * n).as_secs_f64();
-        let early = (0..).zip(&ages).map(older).sum::<f64>() / f64::from(count);
-        let told = u32::try_from(Duration::from_secs_f64(early.abs()).as_millis()).ok()?;
-        let told = if early > 0.0 { (told, 0) } else { (0, told) };
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX / 64);
+        let older = |(n, age): (u32, &Duration)| ms(*age).saturating_sub(ms(interval * n));
+        let sum = (0..).zip(&ages).map(older).fold(0, i64::saturating_add);
+        let early = sum / i64::from(count);
+        let told = u32::try_from(early.unsigned_abs()).ok()?;
+        let told = if early > 0 { (told, 0) } else { (0, told) };
         let (later, way) = shift(told, turn);
         if let Some((_, at)) = self.pings.back_mut() {
             *at = if later { now + way } else { now - way };
@@ -130,6 +132,7 @@ mod tests {
             spacing.pinged(id(n), INTERVAL, at(u64::from(n) * 200));
         }
         assert_eq!(spacing.pinged(id(0), INTERVAL, at(1_000)), Some((0, 0)));
+        assert_eq!(spacing.pinged(id(0), INTERVAL, at(1_050)), None);
         assert_eq!(spacing.pinged(id(0), INTERVAL, at(1_050)), None);
     }
 }
