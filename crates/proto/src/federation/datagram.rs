@@ -206,7 +206,7 @@ impl Federation {
                 self.tell_abroad(&item);
                 by_source.entry(from).or_default().push(item);
             } else if tier == Tier::Wan {
-                self.tell_fellow_seats(&item);
+                self.tell_fellow_servers(&item);
             }
         }
         for (from, items) in by_source {

@@ -27,6 +27,10 @@ const PER_FRAME: usize = 7;
 const SEATS: usize = 128 * 1024;
 /// Bytes of authorities in one answer.
 const AUTHORITIES: usize = 96 * 1024;
+/// Seats of a datacenter that are told about news of ours: one more than needed, because one packet may be lost.
+const TOLD: usize = 2;
+/// Servers of our own that are told about news from abroad.
+const FELLOWS: usize = 8;
 /// Heads of a roster that changes all the time are signed at most this often.
 const SETTLED: Duration = Duration::from_millis(250);
 /// A head that a relay calls older than this is not worth keeping.
@@ -179,7 +183,7 @@ impl Federation {
         }
     }
 
-    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells one of theirs.
+    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells two of theirs.
     pub(super) fn tell_abroad(&mut self, item: &Item) {
         if !self.is_seated() {
             return;
@@ -207,28 +211,31 @@ impl Federation {
             if teller.is_some_and(|id| *id != self.me.id) {
                 continue;
             }
-            let told = self.wan.draw(1, |p| p.contact.place.rack == datacenter);
+            let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == datacenter);
             // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
-            let told = told.first().copied().or_else(|| {
-                let mut theirs = self
-                    .wan
-                    .peers()
-                    .filter(|p| p.contact.place.rack == datacenter);
-                theirs.next().map(|p| p.contact.id)
-            });
-            if let Some(to) = told {
+            if told.is_empty() {
+                let peers = self.wan.peers().map(|p| &p.contact);
+                let theirs = peers.filter(|contact| contact.place.rack == datacenter);
+                told = theirs.map(|contact| contact.id).take(TOLD).collect();
+            }
+            for to in told {
                 self.count("told_abroad");
                 self.wan.push_to(to, std::slice::from_ref(item));
             }
         }
     }
 
-    /// News from abroad goes on to our own seats; standby servers fetch it from them.
-    pub(super) fn tell_fellow_seats(&mut self, item: &Item) {
-        for id in self.own_seats() {
-            if id != self.me.id {
-                self.lan.push_to(id, std::slice::from_ref(item));
-            }
+    /// News from abroad goes on to our own servers: those who sit first, and no more than [`FELLOWS`]; the others fetch it.
+    pub(super) fn tell_fellow_servers(&mut self, item: &Item) {
+        let servers = self.own().roster.servers();
+        let here = servers.filter(|(id, e)| {
+            **id != self.me.id && matches!(e.status, Status::Alive | Status::Suspect)
+        });
+        let mut fellows: Vec<(bool, NodeId)> =
+            here.map(|(id, e)| (!e.record().seat, *id)).collect();
+        fellows.sort_unstable();
+        for (_, id) in fellows.into_iter().take(FELLOWS) {
+            self.lan.push_to(id, std::slice::from_ref(item));
         }
     }
 
