@@ -41,6 +41,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What knowing racks and zones is worth: the same faults where all nodes claim to stand in one rack
+    Topology {
+        /// Nodes of each pool
+        #[arg(long, default_value_t = 600)]
+        nodes: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure the rows of the project's goals
     Goals(GoalsArgs),
     /// Play random fault schedules while checkers look on; what fails is made small and saved
@@ -126,6 +135,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Run(args) => scenario(&args),
         Command::Compare(args) => compare(&args),
         Command::Ablate { nodes, json } => ablate(nodes, json),
+        Command::Topology { nodes, json } => topology(nodes, json),
         Command::Goals(args) => measure_goals(&args),
         Command::Hunt(args) => search::hunt(&args),
         Command::Replay(args) => search::replay(&args),
@@ -177,6 +187,17 @@ fn ablate(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
         json(&lines)?
     } else {
         goals::ablation_table(&lines)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn topology(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
+    let bench = Bench::on_stderr(true, None, cores());
+    let lines = goals::topology(&bench, nodes.max(120));
+    print(&if as_json {
+        json(&lines)?
+    } else {
+        goals::topology_table(&lines)
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -62,6 +62,7 @@ struct Group {
     lan_join: Vec<String>,
     wan_join: Option<Vec<String>>,
     seats: u8,
+    flat: bool,
 }
 
 /// One node to be.
@@ -132,6 +133,7 @@ impl Plan {
             lan_join: Vec::new(),
             wan_join: None,
             seats: 3,
+            flat: false,
         });
         self
     }
@@ -170,6 +172,12 @@ impl Plan {
     #[must_use]
     pub fn seats(self, seats: u8) -> Self {
         self.last(|group| group.seats = seats)
+    }
+
+    /// Its certificates put everybody into one rack, wherever they stand.
+    #[must_use]
+    pub fn flat(self) -> Self {
+        self.last(|group| group.flat = true)
     }
 
     /// Its authority is not configured anywhere else; it knows the others'.
@@ -298,11 +306,12 @@ impl Plan {
                     };
                 let (zone, rack) = (turn % group.zones, turn / group.zones % group.racks);
                 let letter = if role == Role::Client { 'c' } else { 's' };
+                let said = if group.flat { (0, 0) } else { (zone, rack) };
                 let who = Claimant {
                     datacenter: group.name.clone(),
                     name: label(&format!("{}-{letter}{}", group.name, number + 1)),
-                    zone: zone_name(zone),
-                    rack: label(&format!("r{}", rack + 1)),
+                    zone: zone_name(said.0),
+                    rack: label(&format!("r{}", said.1 + 1)),
                     role,
                 };
                 let place = Place {

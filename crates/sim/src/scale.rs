@@ -2,7 +2,7 @@
 
 use clap::Args;
 use pelago_proto::view::EventKind;
-use pelago_sim::{Census, Plan, World, processor_time, resident, secs};
+use pelago_sim::{Census, Plan, Progress, World, processor_time, resident, secs};
 use std::fmt::Write as _;
 
 /// What `pelago-sim scale` is told.
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<String, String> {
     if args.datacenters == 0 || each <= args.servers || args.servers == 0 {
         return Err("every datacenter needs a server and more members than servers".to_owned());
     }
+    let mut progress = Progress::on_stderr("starting");
     let empty = resident();
     let began = processor_time();
     let mut world = plan(args, each).build();
@@ -58,12 +59,16 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<String, String> {
         "us",
     );
     let settling = processor_time();
-    change(&mut world, args, args.settle, &mut Census::default());
+    progress.begin("settling");
+    let mut unseen = Census::default();
+    change(&mut world, args, args.settle, &mut unseen, &mut progress);
     line("settled in", processor_time() - settling, "s");
     let (before, traffic) = (world.count(EventKind::Suspect), world.total_traffic());
     let mut census = Census::default();
     let began = processor_time();
-    change(&mut world, args, args.time, &mut census);
+    progress.begin("running");
+    change(&mut world, args, args.time, &mut census, &mut progress);
+    progress.end();
     let took = processor_time() - began;
     let seconds = args.time as f64;
     let spent = world.total_traffic().since(&traffic);
@@ -128,7 +133,13 @@ fn plan(args: &ScaleArgs, each: usize) -> Plan {
 }
 
 /// Lets seconds pass in which members publish new records, evenly spaced.
-fn change(world: &mut World, args: &ScaleArgs, seconds: u64, census: &mut Census) {
+fn change(
+    world: &mut World,
+    args: &ScaleArgs,
+    seconds: u64,
+    census: &mut Census,
+    progress: &mut Progress,
+) {
     let names = world.everybody();
     let changes = args.changes * seconds;
     let step = secs(seconds) / u32::try_from(changes.max(1)).unwrap_or(u32::MAX);
@@ -137,5 +148,11 @@ fn change(world: &mut World, args: &ScaleArgs, seconds: u64, census: &mut Census
             world.change_record(&names[usize::try_from(number).unwrap_or(0) * 7_919 % names.len()]);
         }
         world.run_counted(step, census);
+        let share = (number + 1) as f64 / changes.max(1) as f64;
+        let gib = resident() as f64 / f64::from(1 << 30);
+        progress.at(
+            share,
+            format_args!("{} events, {gib:.1} GiB", census.events()),
+        );
     }
 }

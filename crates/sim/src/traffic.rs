@@ -56,6 +56,8 @@ pub struct Traffic {
     pub lan: Meter,
     /// Of these, pings, acks, questions to relays, their answers, and pushed news.
     pub frames: [Meter; FRAMES.len()],
+    /// Of these, those to other zones.
+    pub far: Meter,
     /// Of these, the introductions alone: how many, and their bytes.
     pub introductions: Meter,
     /// Datagrams between elected servers.
@@ -105,6 +107,7 @@ impl Traffic {
         Self {
             lan: self.lan + rhs.lan,
             frames: std::array::from_fn(|n| self.frames[n] + rhs.frames[n]),
+            far: self.far + rhs.far,
             introductions: self.introductions + rhs.introductions,
             wan: self.wan + rhs.wan,
             lan_streams: self.lan_streams + rhs.lan_streams,
@@ -120,6 +123,7 @@ impl Traffic {
         Self {
             lan: self.lan - earlier.lan,
             frames: std::array::from_fn(|n| self.frames[n] - earlier.frames[n]),
+            far: self.far - earlier.far,
             introductions: self.introductions - earlier.introductions,
             wan: self.wan - earlier.wan,
             lan_streams: self.lan_streams - earlier.lan_streams,

@@ -469,6 +469,9 @@ impl World {
                 if to >= self.slots.len() {
                     return self.drop_packet("no such address");
                 }
+                if self.net.place(host).zone != self.net.place(to).zone {
+                    self.slots[host].traffic.far += bytes;
+                }
                 let fate = self
                     .net
                     .packet(Tier::Lan, host, to, size + HEADERS, self.now);

@@ -43,6 +43,19 @@ fn what_is_expected_comes_true() {
     }
 }
 
+/// The large ones, small.
+#[test]
+fn what_is_expected_of_large_worlds_comes_true_in_small_ones() {
+    for name in ["rounds-1000.toml", "rounds-10000.toml"] {
+        let overrides = Overrides {
+            seed: None,
+            nodes: Some(60),
+        };
+        let report = load(name).play(overrides, &mut Progress::silent());
+        assert!(report.is_as_expected(), "{name}\n{}", report::text(&report));
+    }
+}
+
 #[test]
 fn one_seed_one_report() {
     let scenario = load("churn.toml");

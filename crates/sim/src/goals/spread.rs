@@ -72,7 +72,7 @@ pub(super) fn thousand(bench: &Bench) -> Vec<Figure> {
 }
 
 pub(super) fn ten_thousand(bench: &Bench) -> Vec<Figure> {
-    let (nodes, times) = (bench.size(1_000, 10_000), bench.times(10, 50));
+    let (nodes, times) = (bench.size(400, 10_000), bench.times(10, 50));
     let mut out = Vec::new();
     for loss in [0.0, 0.05] {
         let [most, all] = rounds(bench, nodes, 3, loss, times);

@@ -91,31 +91,37 @@ pub fn hunt(search: &Search, tell: impl FnMut(&Progress, Option<&Finding>) + Sen
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let shared = Mutex::new((Progress::default(), tell));
-    thread::scope(|scope| {
-        for _ in 0..search.jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= search.schedules {
-                        break;
-                    }
-                    let seed = search.seed.wrapping_add(number);
-                    let twice = number.is_multiple_of(TWICE);
-                    let (settled, finding) = try_one(seed, search, twice);
-                    if finding.is_some() && search.fail_fast {
-                        next.store(search.schedules, Ordering::Relaxed);
-                    }
-                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    let (progress, tell) = &mut *shared;
-                    progress.played += 1;
-                    progress.failed += u64::from(finding.is_some());
-                    progress.took = began.elapsed();
-                    progress.slowest = progress.slowest.max(settled.map(|took| (took, seed)));
-                    tell(progress, finding.as_ref());
-                }
-            });
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= search.schedules {
+                break;
+            }
+            let seed = search.seed.wrapping_add(number);
+            let twice = number.is_multiple_of(TWICE);
+            let (settled, finding) = try_one(seed, search, twice);
+            if finding.is_some() && search.fail_fast {
+                next.store(search.schedules, Ordering::Relaxed);
+            }
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let (progress, tell) = &mut *shared;
+            progress.played += 1;
+            progress.failed += u64::from(finding.is_some());
+            progress.took = began.elapsed();
+            progress.slowest = progress.slowest.max(settled.map(|took| (took, seed)));
+            tell(progress, finding.as_ref());
         }
-    });
+    };
+    // One job is done here, where its time is counted.
+    if search.jobs <= 1 {
+        work();
+    } else {
+        thread::scope(|scope| {
+            for _ in 0..search.jobs {
+                scope.spawn(work);
+            }
+        });
+    }
     let shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     shared.0
 }

@@ -67,6 +67,8 @@ pub struct Settings {
     pub probe_interval: Option<Length>,
     /// Longest pause that is no death.
     pub pause_tolerance: Option<Length>,
+    /// Peers that news is pushed to at once.
+    pub fanout: Option<usize>,
 }
 
 /// A datacenter.

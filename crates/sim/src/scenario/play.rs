@@ -112,6 +112,9 @@ impl Scenario {
             if let Some(tolerance) = settings.pause_tolerance {
                 tuned.pause_tolerance = tolerance.0;
             }
+            if let Some(fanout) = settings.fanout {
+                tuned.tuning.fanout = fanout;
+            }
         });
         (plan, late)
     }
