@@ -3,7 +3,7 @@
 use super::{
     Api, Shared,
     fault::Fault,
-    params::{PAGE, Params},
+    params::{Name, PAGE, Params},
     reply::reply,
 };
 use crate::model::{
@@ -12,7 +12,7 @@ use crate::model::{
 };
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -102,7 +102,7 @@ fn cursor_of(member: &view::Member) -> String {
 
 pub(super) async fn one(
     State(shared): Api,
-    Path(needle): Path<String>,
+    Name(needle): Name,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
@@ -120,7 +120,7 @@ pub(super) async fn one(
 
 pub(super) async fn why(
     State(shared): Api,
-    Path(needle): Path<String>,
+    Name(needle): Name,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WhyBody>, Fault> {
     Params::read(query.as_deref(), &[])?;
@@ -167,7 +167,7 @@ pub(super) async fn datacenters(
 
 pub(super) async fn datacenter(
     State(shared): Api,
-    Path(name): Path<String>,
+    Name(name): Name,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {

@@ -1,6 +1,10 @@
 //! Query strings: every parameter known, every value checked, every refusal explained.
 
 use super::fault::Fault;
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
 use pelago_node::api::{Mode, Scope};
 use pelago_proto::{
     identity::Label,
@@ -9,6 +13,20 @@ use pelago_proto::{
 
 /// Most members on one page.
 pub(crate) const PAGE: usize = 1_000;
+
+/// What a path names: a member or a datacenter.
+#[derive(Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let name = Path::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name))
+            .map_err(|why| Fault::bad_parameter(why.body_text()))
+    }
+}
 
 /// The parameters of one request.
 #[derive(Debug)]

@@ -219,6 +219,7 @@ async fn problems_carry_a_code_and_a_hint() {
         ("/v1/members?dc=atlantis", 404, "unknown-datacenter"),
         ("/v1/datacenters/atlantis", 404, "unknown-datacenter"),
         ("/v1/datacenters/At%20lantis", 404, "unknown-datacenter"),
+        ("/v1/members/no%99name", 400, "bad-parameter"),
         ("/v1/members?zome=a", 400, "bad-parameter"),
         ("/v1/events?since=yesterday", 400, "bad-parameter"),
         ("/v2/members", 404, "no-such-path"),
