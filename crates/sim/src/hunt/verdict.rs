@@ -97,6 +97,19 @@ pub(crate) fn check(
     }
     let hidden = hidden(world, host, datacenter);
     let members: Vec<&Member> = datacenter.members.iter().chain(&hidden).collect();
+    if usize::from(evidence.needed) != needed(&members) {
+        let detail = format!(
+            "{viewer} wants {} accusers of {}, not {}",
+            evidence.needed,
+            member.name,
+            needed(&members)
+        );
+        return broken(
+            world,
+            "I-05 as many accusers as the present ask for",
+            detail,
+        );
+    }
     let convicted = is_convicted(&members, member, &evidence);
     let shown = member.status;
     let fits = match shown {
@@ -141,15 +154,20 @@ fn hidden(world: &World, host: usize, datacenter: &Datacenter) -> Vec<Member> {
         .collect()
 }
 
-fn is_convicted(members: &[&Member], member: &Member, evidence: &Evidence) -> bool {
+/// How many accusers a verdict takes among these.
+fn needed(members: &[&Member]) -> usize {
     let present = members
         .iter()
         .filter(|one| !matches!(one.status, Status::Left | Status::Removed));
-    let needed = match present.count() {
+    match present.count() {
         0..=2 => 1,
         3..=8 => 2,
         _ => 3,
-    };
+    }
+}
+
+fn is_convicted(members: &[&Member], member: &Member, evidence: &Evidence) -> bool {
+    let needed = needed(members);
     let rack = |one: &&Member| (one.zone.clone(), one.rack.clone());
     let living: BTreeSet<(Label, Label)> = members
         .iter()
