@@ -455,7 +455,7 @@ fn remembered_digests() {
         ledger.tell(&node.record(at(1, seq)));
     }
     let digests = ledger.roster.digests();
-    assert_eq!(past.iter().filter(|d| digests.knows(**d)).count(), 64);
+    assert_eq!(past.iter().filter(|d| digests.knows(**d, NOW)).count(), 64);
 }
 
 #[test]

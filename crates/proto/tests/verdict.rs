@@ -442,7 +442,7 @@ fn a_change_of_status_moves_the_digest_and_the_old_one_is_remembered() {
     let before = pool.digest();
     pool.accuse(0, 2);
     let digests = pool.ledger.roster.digests();
-    assert!(!digests.agrees(before) && digests.knows(before));
+    assert!(!digests.agrees(before) && digests.knows(before, NOW));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::{
 };
 use pelago_proto::{
     identity::{Incarnation, Label, NodeId, Role},
-    view::{Datacenter, Event, EventKind, Evidence, Member, Reachability, Status, View},
+    view::{
+        AccusationView, Datacenter, Event, EventKind, Evidence, Member, Reachability, Status, View,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -433,7 +435,28 @@ impl World {
     pub fn report(&mut self) -> String {
         let mut page = format!("seed {}, {:?} after the start\n", self.seed, self.now);
         self.write_views(&mut page);
+        self.write_charges(&mut page);
         let _ = writeln!(page, "dropped: {:?}", self.drops);
+        for slot in self.slots.iter().take(COLUMNS) {
+            let Some(process) = &slot.process else {
+                continue;
+            };
+            let counts = process.federation.counts();
+            let dropped = counts
+                .iter()
+                .filter(|count| count.name == "dropped" && count.value > 0.0);
+            let reasons: Vec<String> = dropped
+                .flat_map(|count| {
+                    count
+                        .labels
+                        .iter()
+                        .map(|(_, why)| format!("{why} {}", count.value))
+                })
+                .collect();
+            if !reasons.is_empty() {
+                let _ = writeln!(page, "refused by {:<14} {}", slot.name, reasons.join(", "));
+            }
+        }
         let _ = writeln!(page, "last events:");
         let recent: Vec<&Sighting> = self.history.recent().rev().take(RECENT).collect();
         for one in recent.into_iter().rev() {
@@ -447,6 +470,37 @@ impl World {
             );
         }
         page
+    }
+
+    /// What is held against members who are not held alive, viewer by viewer, as far as a page has room.
+    fn write_charges(&self, page: &mut String) {
+        let _ = writeln!(page, "who holds what against whom:");
+        for viewer in self.slots.iter().take(COLUMNS) {
+            let Some(process) = &viewer.process else {
+                continue;
+            };
+            for whom in self.slots.iter().take(COLUMNS) {
+                let evidence = process.federation.evidence(whom.id, self.now);
+                let Some(evidence) = evidence.filter(|one| !one.accusations.is_empty()) else {
+                    continue;
+                };
+                let charge = |one: &AccusationView| {
+                    let name = one.accuser_name.as_ref().map_or("?", |name| name.as_str());
+                    let quorate = if one.quorate { "" } else { " alone" };
+                    format!("{name} {} ms{quorate} {}", one.silent_ms, one.basis)
+                };
+                let charges: Vec<String> = evidence.accusations.iter().map(charge).collect();
+                let _ = writeln!(
+                    page,
+                    "  {:<16} {} {} at {}: {}",
+                    viewer.name,
+                    whom.name,
+                    evidence.member.status,
+                    evidence.member.incarnation,
+                    charges.join(", ")
+                );
+            }
+        }
     }
 
     fn write_views(&mut self, page: &mut String) {

@@ -266,7 +266,8 @@ impl Federation {
         changed
     }
 
-    /// Whether a bundle brings as many accusations that count as a verdict in our own datacenter needs.
+    /// Whether a bundle brings as many accusations that count as a verdict in our own datacenter needs, about somebody who can be
+    /// reached here. Whom nobody here reaches either may be dead by the word of those who came back without remembering it.
     fn convicts(&self, bundle: &Bundle) -> bool {
         let counting =
             bundle
@@ -277,7 +278,8 @@ impl Federation {
                         let accused = self.own().roster.get(&a.accused);
                         a.quorate
                             && accused.is_some_and(|e| {
-                                a.incarnation == e.incarnation()
+                                e.status != Status::Unreachable
+                                    && a.incarnation == e.incarnation()
                                     && (a.basis == crate::claim::Basis::PortClosed
                                         || a.silent >= e.record().floor())
                             })

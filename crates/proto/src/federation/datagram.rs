@@ -161,7 +161,7 @@ impl Federation {
 
     fn compare_digest(&mut self, tier: Tier, from: NodeId, theirs: u64, now: Time) {
         if tier == Tier::Lan {
-            let alike = self.own_digests().knows(theirs);
+            let alike = self.own_digests().knows(theirs, now);
             let (repair, rng) = self.lan.repair_and_rng();
             repair.compare(from, alike, rng, now);
         }

@@ -151,7 +151,7 @@ impl Federation {
                 if let Some(you) = you {
                     self.accept_bundle(&you, arrival, now);
                 }
-                let alike = self.own_digests().knows(digest);
+                let alike = self.own_digests().knows(digest, now);
                 let digest = self.own_digests().current();
                 let (repair, rng) = self.lan.repair_and_rng();
                 repair.compare(id, alike, rng, now);

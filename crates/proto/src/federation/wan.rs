@@ -166,7 +166,7 @@ impl Federation {
                 Ok(claim) => {
                     known.merge_head(&claim, age, direct, now);
                     if !own {
-                        let alike = known.roster.digests().knows(digest);
+                        let alike = known.roster.digests().knows(digest, now);
                         known.repair.compare(from, alike, &mut self.rng, now);
                         // Nobody tells a standby server anything: what differs is missing here, not on its way.
                         if !alike && tier == Tier::Lan && !seated && known.repair.begin(from, now) {

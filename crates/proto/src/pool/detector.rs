@@ -355,13 +355,13 @@ impl Pool {
     }
 
     fn tick_watch(&mut self, id: &NodeId, digest: u64, now: Time) {
-        self.tick_closed(id, now);
+        self.tick_closed(id, digest, now);
         self.tick_floor(id, digest, now);
         self.tick_probe(id, digest, now);
     }
 
     /// Three refusals, and no refutation since: the process is gone.
-    fn tick_closed(&mut self, id: &NodeId, now: Time) {
+    fn tick_closed(&mut self, id: &NodeId, digest: u64, now: Time) {
         let Some(watch) = self.detector.watches.get(id) else {
             return;
         };
@@ -369,6 +369,10 @@ impl Pool {
             let silent = now.since(watch.silent_since.unwrap_or(now));
             let quorate = self.quorate(id);
             self.sign(*id, silent, true, quorate, now);
+            if !quorate {
+                // A refused probe asks nobody else: for the next attempt others must answer anew.
+                self.ask_sample(id, digest, now);
+            }
         }
     }
 
@@ -559,9 +563,7 @@ impl Pool {
 
     /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
     fn last_chance(&mut self, id: &NodeId, digest: u64, now: Time) {
-        // A relay takes two round trips, a stream about three.
-        let most = self.health.stretch(self.profile.last_chance);
-        let last_chance = (self.patience(id) * 3).min(most);
+        let last_chance = self.health.stretch(self.profile.last_chance);
         let deadline = now + last_chance;
         let relays = self.relays(id);
         for relay in &relays {

@@ -45,7 +45,7 @@ pub struct Profile {
     pub probe_interval: Duration,
     /// Bounds for the patience with one answer: least, most, and before anything was measured.
     pub patience: [Duration; 3],
-    /// How long relays and the stream get at most after two pings went unanswered: three times the patience with one answer.
+    /// How long relays and the stream get after two pings went unanswered.
     pub last_chance: Duration,
     /// Whether silence leads to accusations (LAN), or only to a link that is down (WAN).
     pub accuses: bool,
@@ -340,9 +340,11 @@ impl Pool {
             .insert(item, subject, signer, priority, self.profile.tuning.rides);
     }
 
-    /// Pushes facts to `fanout` drawn peers at once, except the one they came from.
+    /// Pushes facts to `fanout` drawn peers at once, except the one they came from. Our own words go to twice as many: if their
+    /// first packets are lost, nobody else repeats them.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
-        let fanout = self.profile.tuning.fanout;
+        let times = if from.is_none() { 2 } else { 1 };
+        let fanout = self.profile.tuning.fanout * times;
         let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
         self.spread(targets, items);
     }

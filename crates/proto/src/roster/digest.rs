@@ -19,6 +19,9 @@ pub struct Digests {
     past: VecDeque<Change>,
 }
 
+/// A peer that shows what we had longer ago than this does not lag any more.
+const LAG: Duration = Duration::from_secs(10);
+
 /// One member's entry hash was replaced.
 #[derive(Clone, Copy, Debug)]
 struct Change {
@@ -39,9 +42,11 @@ impl Digests {
         other == self.current
     }
 
-    /// Whether a peer's hash is ours, or one that we had lately: then it lags behind us and does not disagree.
-    pub fn knows(&self, other: u64) -> bool {
-        other == self.current || self.past.iter().any(|change| change.before == other)
+    /// Whether a peer's hash is ours, or one that we had lately: then it lags behind us and does not disagree. Whoever lags for
+    /// longer will not catch up by itself: it may refuse what we hold.
+    pub fn knows(&self, other: u64, now: Time) -> bool {
+        let lags = |change: &Change| change.before == other && now.since(change.at) < LAG;
+        other == self.current || self.past.iter().any(lags)
     }
 
     /// Whose changes a peer that shows this hash has not heard of, oldest first: all since we had that hash ourselves, or the
@@ -172,7 +177,7 @@ mod tests {
             now.missed_by(then.current(), Time::default()),
             [id(2), id(3)]
         );
-        assert!(now.knows(then.current()));
+        assert!(now.knows(then.current(), Time::default()));
         assert!(now.missed_by(now.current(), Time::default()).is_empty());
     }
 
@@ -182,7 +187,7 @@ mod tests {
         let ours = after(&[(1, 0, 10), (2, 0, 20), (3, 0, 30)]);
         assert_eq!(ours.missed_by(theirs.current(), Time::default()), [id(2)]);
         assert!(
-            !ours.knows(theirs.current()),
+            !ours.knows(theirs.current(), Time::default()),
             "it is ahead of some of our past, not at it"
         );
         assert!(
@@ -197,6 +202,8 @@ mod tests {
         let now = after(&[(1, 0, 10), (2, 0, 20)]);
         let late = Time::default() + LATELY;
         assert!(now.missed_by(then.current(), late).is_empty());
+        assert!(now.knows(then.current(), late), "it still lags");
+        assert!(!now.knows(then.current(), Time::default() + LAG));
     }
 
     #[test]
@@ -206,6 +213,6 @@ mod tests {
             digests.replace(id(1), n - 1, n, Time::default());
         }
         assert_eq!(digests.past.len(), PAST);
-        assert!(!digests.knows(0) && digests.knows(199 - 60));
+        assert!(!digests.knows(0, Time::default()) && digests.knows(199 - 60, Time::default()));
     }
 }
