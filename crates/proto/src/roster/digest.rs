@@ -50,7 +50,7 @@ impl Digests {
     }
 
     /// Whose changes a peer that shows this hash has not heard of, oldest first: all since we had that hash ourselves, or the
-    /// one that makes the whole difference. Nobody, if it cannot be told or is no recent matter.
+    /// one or two that make the whole difference. Nobody, if it cannot be told or is no recent matter.
     pub fn missed_by(&self, other: u64, now: Time) -> Vec<NodeId> {
         if other == self.current {
             return Vec::new();
@@ -71,10 +71,22 @@ impl Digests {
         }
         let after = self.past.iter().skip(1).map(|change| change.before);
         let steps = self.past.iter().zip(after.chain([self.current]));
+        let recent: Vec<(NodeId, u64)> = steps
+            .filter(|(change, _)| lately(change))
+            .map(|(change, after)| (change.of, after.wrapping_sub(change.before)))
+            .collect();
         let ahead = self.current.wrapping_sub(other);
-        let alone = steps
-            .filter(|(change, after)| lately(change) && after.wrapping_sub(change.before) == ahead);
-        alone.map(|(change, _)| change.of).take(1).collect()
+        for (n, (one, step)) in recent.iter().enumerate() {
+            if *step == ahead {
+                return vec![*one];
+            }
+            let rest = ahead.wrapping_sub(*step);
+            let mut later = recent.iter().skip(n + 1);
+            if let Some((two, _)) = later.find(|(_, step)| *step == rest) {
+                return vec![*one, *two];
+            }
+        }
+        Vec::new()
     }
 
     /// A member's entry hash becomes `new`.
@@ -182,10 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn one_change_that_makes_the_whole_difference_is_found() {
-        let theirs = after(&[(1, 0, 10), (3, 0, 30)]);
-        let ours = after(&[(1, 0, 10), (2, 0, 20), (3, 0, 30)]);
+    fn one_or_two_changes_that_make_the_whole_difference_are_found() {
+        let theirs = after(&[(1, 0, 10), (3, 0, 45)]);
+        let ours = after(&[(1, 0, 10), (2, 0, 20), (3, 0, 45)]);
         assert_eq!(ours.missed_by(theirs.current(), Time::default()), [id(2)]);
+        let neither = after(&[(3, 0, 45)]);
+        let at = Time::default();
+        assert_eq!(ours.missed_by(neither.current(), at), [id(1), id(2)]);
         assert!(
             !ours.knows(theirs.current(), Time::default()),
             "it is ahead of some of our past, not at it"
