@@ -11,6 +11,8 @@ use std::{collections::VecDeque, time::Duration};
 const PAST: usize = 64;
 /// Changes older than this are left to reconciliation, which also says how old a goodbye or a death is.
 const LATELY: Duration = Duration::from_secs(5);
+/// A peer that shows what we had longer ago than this does not lag any more.
+const LAG: Duration = Duration::from_secs(10);
 
 /// The current set hash and what led to it.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +20,6 @@ pub struct Digests {
     current: u64,
     past: VecDeque<Change>,
 }
-
-/// A peer that shows what we had longer ago than this does not lag any more.
-const LAG: Duration = Duration::from_secs(10);
 
 /// One member's entry hash was replaced.
 #[derive(Clone, Copy, Debug)]

@@ -46,7 +46,7 @@ fn ends(
                 world.spread(&name, EventKind::Dead),
             ]);
             world.start(&name);
-            world.run_for(secs(5));
+            world.run_for(secs(2));
         }
         out
     })
