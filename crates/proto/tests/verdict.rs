@@ -455,6 +455,39 @@ fn a_member_that_died_is_like_one_never_seen_once_it_is_forgotten() {
     assert_eq!(pool.digest(), without);
 }
 
+#[test]
+fn what_an_expelled_accuser_said_goes_with_it() {
+    let mut pool = Pool::new(&["a", "b", "c", "d"]);
+    pool.accuse(0, 3);
+    pool.accuse(1, 3);
+    assert_eq!(pool.status(3), Dead);
+    let out = pool.id(1);
+    let roster = &mut pool.ledger.roster;
+    roster.expel(NOW, UNIX, |certified| certified.id != out);
+    assert_eq!(pool.status(3), Unreachable);
+    // As for somebody who joins now, and can verify only what the others said.
+    let fellows: Vec<_> = [0, 2, 3].map(|n| Arc::clone(&pool.nodes[n])).into();
+    let mut newcomer = Ledger::of(&fellows);
+    newcomer.tell(&pool.nodes[0].accuse(pool.id(3), FIRST, FLOOR));
+    assert_eq!(pool.digest(), newcomer.roster.digests().current());
+    pool.accuse(2, 3);
+    assert_eq!(pool.status(3), Dead);
+}
+
+#[test]
+fn whom_only_the_expelled_accused_nobody_accuses() {
+    let mut pool = Pool::new(&["a", "b", "c", "d"]);
+    pool.accuse(1, 3);
+    let out = pool.id(1);
+    let roster = &mut pool.ledger.roster;
+    roster.expel(NOW, UNIX, |certified| certified.id != out);
+    assert_eq!((pool.status(3), roster_accused(&pool)), (Alive, 0));
+}
+
+fn roster_accused(pool: &Pool) -> usize {
+    pool.ledger.roster.accused().count()
+}
+
 /// A pool whose last member died at the start.
 fn bereft() -> Pool {
     let mut pool = Pool::new(&["a", "b", "c"]);

@@ -57,9 +57,11 @@ impl Federation {
             return false;
         }
         if claim.subject() == self.me.id && !matches!(claim.body, Body::Removal(_)) {
-            // Through the WAN a member learns its own past, not what its neighbours hold against it: a partitioned half
-            // would otherwise refute abroad what it cannot refute at home, and look alive there.
-            if arrival.tier == Tier::Wan && matches!(claim.body, Body::Accusation(_)) {
+            // Through the WAN a member learns its own past, and what its neighbours hold against it only once that has stood
+            // (as others at home take it from there): nobody here may remember it. A verdict stays out: a partitioned half
+            // would refute abroad what it cannot refute at home, and look alive there.
+            let accuses = matches!(claim.body, Body::Accusation(_));
+            if arrival.tier == Tier::Wan && accuses && arrival.age < STOOD {
                 self.drop("own_datacenter_from_wan");
             } else {
                 self.handle_about_me(&claim, arrival.from, now);
@@ -611,8 +613,7 @@ impl Federation {
                     None,
                     "its certificate is no longer trusted".into(),
                 );
-                self.refresh_contact(&datacenter, id, now);
-                self.changed();
+                self.after_merge(&datacenter, id, None, now);
             }
         }
     }

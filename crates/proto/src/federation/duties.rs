@@ -309,8 +309,7 @@ impl Federation {
                     None,
                     "forgotten".into(),
                 );
-                self.refresh_contact(&datacenter, id, now);
-                self.changed();
+                self.after_merge(&datacenter, id, None, now);
             }
         }
     }

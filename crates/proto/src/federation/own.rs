@@ -321,7 +321,11 @@ impl Federation {
             return;
         }
         self.last_answer_to_clone = Some(now);
-        self.incarnation = theirs.max(self.incarnation);
+        // In a boot of its own: within theirs there may be more that we were not told of, and accusations of it.
+        self.incarnation = Incarnation {
+            boot: theirs.boot.max(self.incarnation.boot) + 1,
+            seq: 0,
+        };
         let mut record = (*self.record).clone();
         record.seat = false;
         self.record = Arc::new(record);

@@ -386,6 +386,16 @@ impl Entry {
         }
     }
 
+    /// Drops what one accuser says against it. Returns whether that was anything.
+    pub(super) fn acquit(&mut self, accuser: &NodeId) -> bool {
+        let Some(more) = &mut self.more else {
+            return false;
+        };
+        let before = more.charges.len();
+        more.charges.retain(|charge| charge.accuser.id != *accuser);
+        more.charges.len() < before
+    }
+
     /// What the claims add up to, given who is dead by verdict.
     pub(super) fn derive(&self, removed: bool, dead: &BTreeSet<NodeId>) -> Status {
         let id = self.id();

@@ -419,9 +419,7 @@ impl Roster {
             .filter(|(_, e)| gone(e))
             .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
-        for (id, _) in &due {
-            self.forget(id, now);
-        }
+        self.let_go(&due, now, unix);
         if some_end {
             let ends = self.iter().map(|(_, e)| e.certified().not_after);
             self.first_end = ends.min().unwrap_or(u64::MAX);
@@ -441,9 +439,6 @@ impl Roster {
         for (id, hash) in fading {
             self.digests.replace(id, hash, 0, now);
         }
-        if !due.is_empty() {
-            self.recompute(NodeId::default(), now, Duration::ZERO, unix);
-        }
         due
     }
 
@@ -459,13 +454,33 @@ impl Roster {
             .filter(|(_, e)| !holds(e.certified()))
             .map(|(id, e)| (*id, e.record().name.clone()))
             .collect();
-        for (id, _) in &out {
-            self.forget(id, now);
-        }
-        if !out.is_empty() {
-            self.recompute(NodeId::default(), now, Duration::ZERO, unix);
-        }
+        self.let_go(&out, now, unix);
         out
+    }
+
+    /// Forgets members together with what they said of others: whoever comes later has no certificate to verify that by, and
+    /// everybody must come to the same statuses.
+    fn let_go(&mut self, gone: &[(NodeId, Label)], now: Time, unix: u64) {
+        if gone.is_empty() {
+            return;
+        }
+        let mut heard = BTreeSet::from([NodeId::default()]);
+        for (id, _) in gone {
+            self.forget(id, now);
+            for accused in &self.accused {
+                let entry = self.entries.get_mut(accused);
+                if entry.is_some_and(|entry| entry.acquit(id)) {
+                    heard.insert(*accused);
+                }
+            }
+        }
+        for id in heard {
+            let charges = self.entries.get(&id).map(|entry| entry.charges().len());
+            if charges == Some(0) {
+                self.accused.remove(&id);
+            }
+            self.recompute(id, now, Duration::ZERO, unix);
+        }
     }
 
     /// Derives all statuses that may have changed: the subject's, and every accused member's if others are dead than before,

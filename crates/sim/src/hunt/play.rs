@@ -22,6 +22,8 @@ use std::{
 /// How long a world may take to settle after everything has healed. What takes longest: a key seen twice is answered with
 /// one incarnation a minute, and comparing that changes nothing backs off up to a minute.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// Who began to be silent before all healed may be accused for so long after it: a first contact's stream may take that much.
+const LAST_DOUBTS: Duration = Duration::from_secs(2);
 /// How long a settled world must stay as it is.
 const STAYS: Duration = Duration::from_secs(3);
 /// How often it is looked at while it settles.
@@ -429,11 +431,11 @@ impl<'a> Player<'a> {
             let met = liveness::settled(&mut self.world, &self.safety.truth);
             let waited = self.world.now.since(healed);
             match met {
-                Ok(()) => break,
+                Ok(()) if waited >= LAST_DOUBTS => break,
                 Err((invariant, detail)) if waited >= PATIENCE => {
                     return Err(self.unmet(invariant, detail));
                 }
-                Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
         }
         let took = self.world.now.since(healed);

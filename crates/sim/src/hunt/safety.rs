@@ -345,7 +345,7 @@ impl Safety {
                     verdict::check(world, host, &derived, member)?;
                 } else if let Some(whom) = world.ids.get(&member.id)
                     && *label == view.datacenter
-                    && self.truth.is_noticed(world, host, *whom)
+                    && self.truth.is_noticed(world, host, *whom, member.since)
                 {
                     let detail = format!("{name} shows {} alive, long gone", member.name);
                     return broken(world, "I-14 who is gone is noticed", detail);

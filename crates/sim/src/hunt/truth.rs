@@ -178,11 +178,12 @@ impl Truth {
     }
 
     /// Whether a host's process has been gone for so long, with nothing happening to this other one, that it must know.
-    pub(crate) fn is_noticed(&self, world: &World, host: usize, gone: usize) -> bool {
+    /// `shown`: since when the other one shows it as it does; last words that had been known abroad only may bring it back.
+    pub(crate) fn is_noticed(&self, world: &World, host: usize, gone: usize, shown: Time) -> bool {
         let slot = &world.slots[gone];
         let since = self.disturbed.get(&gone);
         slot.process.is_none()
-            && since.is_some_and(|since| world.now >= *since + PEACE)
+            && since.is_some_and(|since| world.now >= shown.max(*since) + PEACE)
             && self.liars.is_empty()
             && self.cuts.is_empty()
             && !self.cloned.contains(&slot.id)
@@ -193,9 +194,11 @@ impl Truth {
     pub(crate) fn leaves(&mut self, world: &World, host: usize, last: Incarnation) {
         let slot = &world.slots[host];
         let fellow = |other: &usize| world.slots[*other].who.datacenter == slot.who.datacenter;
-        if (0..world.slots.len())
-            .filter(fellow)
-            .all(|other| self.in_peace(world, other))
+        // A second process with its key may refute the goodbye.
+        if !self.cloned.contains(&slot.id)
+            && (0..world.slots.len())
+                .filter(fellow)
+                .all(|other| self.in_peace(world, other))
         {
             self.left_in_peace.insert((host, slot.epoch));
         }

@@ -25,8 +25,9 @@ const PER_CLAIM: usize = 40;
 
 /// Records that a member may sign in a second.
 const RECORDS: usize = 10;
-/// Records that two processes with one key may sign in a minute, both together.
+/// Records that two processes with one key may sign in a minute, both together, and more for each start.
 const OUTBID: usize = 15;
+const PER_START: usize = 3;
 /// Who has run for so long cannot have been found closed lately.
 const OPEN_FOR: Duration = Duration::from_secs(10);
 
@@ -39,8 +40,8 @@ pub(crate) struct Wire {
     accused: BTreeSet<(NodeId, Incarnation)>,
     /// Records that each member signed in this second.
     records: BTreeMap<NodeId, usize>,
-    /// Records under each key that two processes use, in this minute.
-    outbid: BTreeMap<NodeId, usize>,
+    /// Records under each key that two processes use, in this minute, and the host's epoch at the first.
+    outbid: BTreeMap<NodeId, (usize, u32)>,
     minute: Time,
     /// Datagrams by host in this second, and the claims that were new in it and the one before.
     sent: BTreeMap<usize, usize>,
@@ -119,6 +120,11 @@ impl Wire {
             self.said = (0, self.said.0);
             self.sent.clear();
             self.records.clear();
+        }
+        let process = world.slots[host].process.as_ref();
+        // What lay there for as long as it was starved was not sent in this second.
+        if process.is_some_and(|process| process.caught_up == Some(world.now)) {
+            return Ok(());
         }
         let sent = self.sent.entry(host).or_default();
         *sent += 1;
@@ -227,9 +233,12 @@ impl Wire {
                 self.minute = world.now;
                 self.outbid.clear();
             }
-            let signed = self.outbid.entry(signer).or_default();
+            let host = world.ids.get(&signer);
+            let epoch = host.map_or(0, |host| world.slots[*host].epoch);
+            let (signed, first) = self.outbid.entry(signer).or_insert((0, epoch));
             *signed += 1;
-            if *signed > OUTBID {
+            let starts = epoch.saturating_sub(*first) as usize;
+            if *signed > OUTBID + PER_START * starts {
                 let detail =
                     format!("two with the key of {name} sign {signed} records in a minute");
                 return broken(world, "I-24 clones do not outbid each other", detail);
