@@ -425,20 +425,7 @@ impl<'a> Player<'a> {
 
     /// Waits until all agree on what is, and looks whether it stays so.
     fn settle(&mut self) -> Result<Duration, Violation> {
-        let healed = self.world.now;
-        loop {
-            self.pass(GLANCE)?;
-            let met = liveness::settled(&mut self.world, &self.safety.truth);
-            let waited = self.world.now.since(healed);
-            match met {
-                Ok(()) if waited >= LAST_DOUBTS => break,
-                Err((invariant, detail)) if waited >= PATIENCE => {
-                    return Err(self.unmet(invariant, detail));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        let took = self.world.now.since(healed);
+        let took = self.agree(LAST_DOUBTS, PATIENCE)?;
         let truth = &self.safety.truth;
         let clones = self.world.count(EventKind::Clone);
         if clones > 0 && truth.cloned.is_empty() && truth.blank.is_empty() {
@@ -450,9 +437,25 @@ impl<'a> Player<'a> {
         if let Some(detail) = liveness::doubt(&self.world, &self.safety.truth, agreed) {
             return Err(self.unmet("I-15 what has settled stays", detail));
         }
-        match liveness::settled(&mut self.world, &self.safety.truth) {
-            Ok(()) => Ok(took),
-            Err((invariant, detail)) => Err(self.unmet(invariant, format!("again: {detail}"))),
+        // Who was unreachable may have been found dead meanwhile, and heads of that are on their way.
+        self.agree(Duration::ZERO, STAYS)?;
+        Ok(took)
+    }
+
+    /// Waits until all agree on what is, for this long at least and at most. Returns how long it took.
+    fn agree(&mut self, least: Duration, most: Duration) -> Result<Duration, Violation> {
+        let began = self.world.now;
+        loop {
+            self.pass(GLANCE)?;
+            let met = liveness::settled(&mut self.world, &self.safety.truth);
+            let waited = self.world.now.since(began);
+            match met {
+                Ok(()) if waited >= least => return Ok(waited),
+                Err((invariant, detail)) if waited >= most => {
+                    return Err(self.unmet(invariant, detail));
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
     }
 
