@@ -420,10 +420,12 @@ impl Federation {
     fn has_stood_abroad(&mut self, claim: &Verified<Claim>, now: Time) -> bool {
         let (subject, incarnation) = (claim.subject(), claim.incarnation());
         let status = self.own().roster.get(&subject).map(|entry| entry.status);
-        let lost = matches!(
-            status,
-            Some(Status::Unreachable | Status::Dead | Status::Left)
-        );
+        // Nobody here asks whom we do not talk to whether it is still there.
+        let lost = self.barred.contains(&subject)
+            || matches!(
+                status,
+                Some(Status::Unreachable | Status::Dead | Status::Left)
+            );
         if !lost {
             self.last_words.remove(&subject);
             return false;
