@@ -205,8 +205,8 @@ impl Federation {
             if datacenter == self.me.datacenter {
                 self.tell_abroad(&item);
                 by_source.entry(from).or_default().push(item);
-            } else if tier == Tier::Wan {
-                self.tell_fellow_servers(&item);
+            } else if self.is_seated() {
+                self.tell_fellow_servers(&item, tier);
             }
         }
         for (from, items) in by_source {

@@ -27,8 +27,11 @@ const PER_FRAME: usize = 7;
 const SEATS: usize = 128 * 1024;
 /// Bytes of authorities in one answer.
 const AUTHORITIES: usize = 96 * 1024;
-/// Seats of a datacenter that are told about news of ours: one more than needed, because one packet may be lost.
-const TOLD: usize = 2;
+/// Seats of a datacenter that are told about news of ours, as many as it has by default: what is lost on the way is noticed
+/// by the next comparison of heads only, up to two seconds later.
+const TOLD: usize = 3;
+/// Who heard nothing of a datacenter for so long did not miss the last news only.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Servers of our own that are told about news from abroad.
 const FELLOWS: usize = 8;
 /// Heads of a roster that changes all the time are signed at most this often.
@@ -164,12 +167,14 @@ impl Federation {
             };
             match verify(&*self.trust, claim, &signer) {
                 Ok(claim) => {
+                    let silence = known.age(now).is_none_or(|age| age >= SILENCE);
                     known.merge_head(&claim, age, direct, now);
                     if !own {
                         let alike = known.roster.digests().knows(digest, now);
                         known.repair.compare(from, alike, &mut self.rng, now);
                         // Nobody tells a standby server anything: what differs is missing here, not on its way.
-                        if !alike && tier == Tier::Lan && !seated && known.repair.begin(from, now) {
+                        let missing = silence || tier == Tier::Lan && !seated;
+                        if !alike && missing && known.repair.begin(from, now) {
                             behind.push(datacenter);
                         }
                     }
@@ -183,7 +188,7 @@ impl Federation {
         }
     }
 
-    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells two of theirs.
+    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells three of theirs.
     pub(super) fn tell_abroad(&mut self, item: &Item) {
         if !self.is_seated() {
             return;
@@ -226,10 +231,12 @@ impl Federation {
     }
 
     /// News from abroad goes on to our own servers: those who sit first, and no more than [`FELLOWS`]; the others fetch it.
-    pub(super) fn tell_fellow_servers(&mut self, item: &Item) {
+    /// What a fellow seat told us goes on to those without a seat, who hear it from nobody else if that one packet is lost.
+    pub(super) fn tell_fellow_servers(&mut self, item: &Item, heard: Tier) {
         let servers = self.own().roster.servers();
         let here = servers.filter(|(id, e)| {
-            **id != self.me.id && matches!(e.status, Status::Alive | Status::Suspect)
+            let lacks = heard == Tier::Wan || !e.record().seat;
+            **id != self.me.id && lacks && matches!(e.status, Status::Alive | Status::Suspect)
         });
         let mut fellows: Vec<(bool, NodeId)> =
             here.map(|(id, e)| (!e.record().seat, *id)).collect();
