@@ -155,9 +155,9 @@ impl Federation {
                 known.seen_again(&claim, direct);
                 continue;
             }
-            let Some(signer) = known
-                .roster
-                .get(&claim.signer)
+            let entry = known.roster.get(&claim.signer);
+            let Some(signer) = entry
+                .filter(|e| e.status != Status::Removed)
                 .map(|e| Arc::clone(e.certified()))
             else {
                 continue;
@@ -211,17 +211,29 @@ impl Federation {
             if teller.is_some_and(|id| *id != self.me.id) {
                 continue;
             }
-            let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == datacenter);
-            // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
-            if told.is_empty() {
-                let peers = self.wan.peers().map(|p| &p.contact);
-                let theirs = peers.filter(|contact| contact.place.rack == datacenter);
-                told = theirs.map(|contact| contact.id).take(TOLD).collect();
-            }
-            for to in told {
-                self.count("told_abroad");
-                self.wan.push_to(to, std::slice::from_ref(item));
-            }
+            self.tell_two(item, &datacenter);
+        }
+    }
+
+    /// Tells the datacenter that it is about, if we are one of those who talk to it.
+    pub(super) fn tell_home(&mut self, item: &Item, datacenter: &Label) {
+        if self.is_seated() {
+            self.tell_two(item, datacenter);
+        }
+    }
+
+    /// Tells two seats of a datacenter.
+    fn tell_two(&mut self, item: &Item, datacenter: &Label) {
+        let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == *datacenter);
+        // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
+        if told.is_empty() {
+            let peers = self.wan.peers().map(|p| &p.contact);
+            let theirs = peers.filter(|contact| contact.place.rack == *datacenter);
+            told = theirs.map(|contact| contact.id).take(TOLD).collect();
+        }
+        for to in told {
+            self.count("told_abroad");
+            self.wan.push_to(to, std::slice::from_ref(item));
         }
     }
 
@@ -285,10 +297,9 @@ impl Federation {
         let Some(known) = self.catalog.get(datacenter) else {
             return Vec::new();
         };
-        let holders = known
-            .roster
-            .servers()
-            .filter(|(_, e)| e.record().seat && e.status != Status::Dead);
+        let holders = known.roster.servers().filter(|(_, e)| {
+            e.record().seat && !matches!(e.status, Status::Dead | Status::Removed)
+        });
         // What is held against them comes with the roster: here only who they are and where.
         let plain = |(id, e): (&NodeId, &Entry)| Bundle {
             claims: e.claims().take(1).map(Arc::clone).collect(),
