@@ -205,17 +205,13 @@ fn newcomers_learn_it_with_the_roster() {
         world.sees("ap-south-s3", "ap-south-c1", Status::Removed)
     });
     world.run_until("all digests agree", secs(5), World::digests_agree);
-    let shown = world.events("ap-south-s3");
-    let about = shown
-        .iter()
-        .filter(|event| {
-            event
-                .name
-                .as_ref()
-                .is_some_and(|name| name.as_str() == "ap-south-c1")
-        })
-        .map(|event| event.kind);
-    assert!(about.last() == Some(EventKind::Removed));
+    let joined = world.reports(EventKind::Joined);
+    let by_newcomer = |report: &&String| *report == "ap-south-s3: ap-south-c1";
+    assert_eq!(
+        joined.iter().filter(by_newcomer).count(),
+        1,
+        "in its first life only: {joined:?}"
+    );
 }
 
 #[test]

@@ -209,14 +209,14 @@ impl Federation {
             if datacenter == self.me.datacenter {
                 self.tell_abroad(&item);
                 by_source.entry(from).or_default().push(item);
-            } else if tier == Tier::Wan {
-                self.tell_fellow_servers(&item);
-            } else if decision {
+                continue;
+            }
+            if decision && tier == Tier::Lan {
                 // Handed in far from where it belongs.
                 self.tell_home(&item, &datacenter);
-                if from.is_none() {
-                    self.tell_fellow_servers(&item);
-                }
+            }
+            if tier == Tier::Wan || (decision && from.is_none()) {
+                self.tell_fellow_servers(&item);
             }
         }
         for (from, items) in by_source {
