@@ -2,7 +2,7 @@
 
 use crate::pool;
 use pelago_node::fuzz;
-use pelago_proto::{federation::Memory, identity::NodeId};
+use pelago_proto::{federation::Memory, identity::NodeId, wire::Item};
 
 /// Whose they are.
 const ME: NodeId = NodeId([3; 16]);
@@ -30,6 +30,10 @@ pub fn state_seed() -> Vec<u8> {
         boot: 41,
         lan_peers: peers(8702),
         wan_peers: peers(8703),
+        removals: vec![Item {
+            claim: vec![7; 120].into(),
+            leaf: Some(vec![8; 420].into()),
+        }],
     };
     fuzz::state_body(ME, &memory)
 }

@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     count::{Counts, Dropped},
     inputs::{Command, Input, Inputs, Queued},
+    links::close,
     publish::Published,
     quic::{DatagramFate, Quic},
     udp::{Members, Udp},
@@ -15,6 +16,7 @@ use pelago_proto::{
     federation::{Federation, Memory, Request, RequestError, Tier, Transmit},
     identity::NodeId,
     time::Time,
+    view::EventKind,
 };
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -193,6 +195,9 @@ impl Driver {
             Command::WanPeers(answer) => {
                 let _ = answer.send(self.federation.wan_peers());
             }
+            Command::Remove(item, answer) => {
+                let _ = answer.send(self.federation.hand_in_removal(&item, now));
+            }
             Command::Leave(answer) => {
                 self.federation.leave(now);
                 self.state.leaving = Some((now + GOODBYE, answer));
@@ -295,6 +300,19 @@ impl Driver {
         }
     }
 
+    /// Whoever is removed loses its connections at once, or all of ours if that is us.
+    fn cut_off(&self, member: Option<NodeId>) {
+        let all = member == Some(self.federation.me());
+        for quic in [Some(&self.lan), self.wan.as_ref()].into_iter().flatten() {
+            for link in quic.links.all() {
+                if all || member == Some(link.id()) {
+                    link.connection
+                        .close(close::REMOVED.into(), b"removed by an operator");
+                }
+            }
+        }
+    }
+
     /// The view first, then the events that it explains.
     fn show(&mut self) {
         let now = self.clock.now();
@@ -302,6 +320,9 @@ impl Driver {
         self.state.generation = self.federation.generation();
         self.published.show(self.federation.view(now));
         while let Some(event) = self.federation.poll_event() {
+            if event.kind == EventKind::Removed {
+                self.cut_off(event.member);
+            }
             self.published.tell(event);
         }
     }

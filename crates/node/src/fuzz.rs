@@ -111,6 +111,7 @@ pub fn state(me: NodeId, body: &[u8]) -> Option<Memory> {
     let kept = |all: &[std::net::SocketAddr]| all.iter().copied().take(256).collect::<Vec<_>>();
     assert_eq!(read.lan_peers, kept(&memory.lan_peers));
     assert_eq!(read.wan_peers, kept(&memory.wan_peers));
+    assert_eq!(read.removals, memory.removals);
     Some(memory)
 }
 

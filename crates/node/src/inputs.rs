@@ -1,9 +1,10 @@
 //! The one way into the protocol task: a channel bounded in messages and in bytes.
 
 use pelago_proto::{
-    federation::{Peer, ProbeId, RequestError, RequestId, Tier},
+    federation::{HandedIn, Peer, ProbeId, RemovalError, RequestError, RequestId, Tier},
     identity::NodeId,
     view::Evidence,
+    wire::Item,
 };
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Evidence(NodeId, oneshot::Sender<Option<Evidence>>),
     /// Servers that links are wanted to.
     WanPeers(oneshot::Sender<Vec<(NodeId, SocketAddr)>>),
+    /// A removal that an operator signed.
+    Remove(Item, oneshot::Sender<Result<HandedIn, RemovalError>>),
     /// Say goodbye; answered once it has been handed to peers.
     Leave(oneshot::Sender<()>),
 }

@@ -65,6 +65,17 @@ pub enum StartError {
     },
 }
 
+/// Why a removal was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveError {
+    /// It is not acceptable.
+    #[error(transparent)]
+    Refused(#[from] pelago_proto::federation::RemovalError),
+    /// Nobody is left to take it.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
 /// Why a member could not be named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {

@@ -30,6 +30,8 @@ pub(crate) mod close {
     pub(crate) const INTRODUCED: u32 = 6;
     /// The table is full.
     pub(crate) const FULL: u32 = 7;
+    /// An operator removed the node.
+    pub(crate) const REMOVED: u32 = 8;
 }
 
 /// Connections made within this time of each other are one mutual dial.

@@ -1,7 +1,7 @@
 //! A running node: how it starts, what can be asked of it, and how it ends.
 
 use crate::{
-    FindError, StartError,
+    FindError, RemoveError, StartError,
     api::{
         Answer, Cause, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample,
         Scope, Snapshot,
@@ -17,7 +17,11 @@ use crate::{
     trust::NodeTrust,
     upkeep::Upkeep,
 };
-use pelago_proto::{federation::RequestError, view::Evidence};
+use pelago_proto::{
+    federation::{HandedIn, RequestError},
+    view::Evidence,
+    wire::Item,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -178,6 +182,15 @@ impl Node {
         // A node whose task hangs must still be able to go.
         let _ = tokio::time::timeout(STOP, goodbye).await;
         self.stop().await;
+    }
+
+    /// Takes a removal that an operator signed, with the operator's certificate, and spreads it.
+    pub async fn remove(&self, removal: Item) -> Result<HandedIn, RemoveError> {
+        let asked = self
+            .shared()
+            .inputs
+            .ask(|answer| Command::Remove(removal, answer));
+        Ok(asked.await.ok_or(RemoveError::Stopping)??)
     }
 
     /// Re-reads certificates, keys, authorities and revocation lists.

@@ -1,4 +1,4 @@
-//! What survives a restart: the boot counter and learnt addresses, in one small file.
+//! What survives a restart: the boot counter, learnt addresses and removals in force, in one small file.
 //!
 //! ```text
 //!  0..8   "PELAGO\0\1": magic and version
@@ -12,8 +12,9 @@
 //! remember a node's last boot, so losing the file is harmless and trusting a wrong one would not be.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use pelago_proto::{federation::Memory, identity::NodeId};
+use pelago_proto::{federation::Memory, identity::NodeId, wire::Item};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -23,8 +24,8 @@ use std::{
 
 const MAGIC: [u8; 8] = *b"PELAGO\0\x01";
 const HEADER: usize = 44;
-/// Largest file that is read: 2,000 addresses and more fit.
-const MAX_FILE: u64 = 128 * 1024;
+/// Largest file that is read: as many addresses and removals as are kept fit.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// Addresses kept per pool.
 const MAX_ADDRESSES: usize = 256;
 const FILE: &str = "state";
@@ -56,6 +57,9 @@ struct Body {
     boot: u64,
     lan_peers: Vec<SocketAddr>,
     wan_peers: Vec<SocketAddr>,
+    /// Claims and their authors' certificates. Files of before have none.
+    #[serde(default)]
+    removals: Vec<(ByteBuf, ByteBuf)>,
 }
 
 impl Store {
@@ -104,6 +108,7 @@ impl Store {
             boot: memory.boot,
             lan_peers: some(&memory.lan_peers),
             wan_peers: some(&memory.wan_peers),
+            removals: memory.removals.iter().filter_map(removal_out).collect(),
         };
         let mut encoded = Vec::new();
         ciborium::into_writer(&body, &mut encoded).map_err(io::Error::other)?;
@@ -134,7 +139,20 @@ impl Store {
             boot: body.boot,
             lan_peers: body.lan_peers,
             wan_peers: body.wan_peers,
+            removals: body.removals.into_iter().map(removal_in).collect(),
         })
+    }
+}
+
+fn removal_out(removal: &Item) -> Option<(ByteBuf, ByteBuf)> {
+    let bytes = |bytes: &[u8]| ByteBuf::from(bytes.to_vec());
+    Some((bytes(&removal.claim), bytes(removal.leaf.as_ref()?)))
+}
+
+fn removal_in((claim, leaf): (ByteBuf, ByteBuf)) -> Item {
+    Item {
+        claim: claim.into_vec().into(),
+        leaf: Some(leaf.into_vec().into()),
     }
 }
 
@@ -152,6 +170,14 @@ mod tests {
             boot: 41,
             lan_peers: peers(8702),
             wan_peers: peers(8703),
+            removals: vec![removal(1), removal(2)],
+        }
+    }
+
+    fn removal(n: u8) -> Item {
+        Item {
+            claim: vec![n; 120].into(),
+            leaf: Some(vec![n; 420].into()),
         }
     }
 
@@ -199,7 +225,7 @@ mod tests {
         let mut longer = good.clone();
         longer.push(0);
         assert!(matches!(store.decode(&longer), Err(LoadError::Damaged)));
-        fs::write(&path, vec![0; 1 << 20]).expect("written");
+        fs::write(&path, vec![0; 8 << 20]).expect("written");
         assert!(
             matches!(store.load(), Err(LoadError::Damaged)),
             "a huge file is not read to its end"
@@ -226,6 +252,47 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_of_removals_fits() {
+        let dir = tempfile::tempdir().expect("dir");
+        let store = store(dir.path());
+        let largest = Item {
+            claim: vec![0; pelago_proto::claim::MAX_CLAIM].into(),
+            leaf: Some(vec![0; pelago_pki::MAX_LEAF].into()),
+        };
+        let full = Memory {
+            removals: vec![largest; pelago_proto::roster::MAX_REMOVALS],
+            ..memory()
+        };
+        store.save(&full).expect("saved");
+        assert_eq!(store.load().expect("loads"), Some(full));
+    }
+
+    #[test]
+    fn a_file_from_before_removals_were_kept_is_read() {
+        #[derive(Serialize)]
+        struct Before {
+            trust_domain: String,
+            node: NodeId,
+            boot: u64,
+            lan_peers: Vec<SocketAddr>,
+            wan_peers: Vec<SocketAddr>,
+        }
+        let dir = tempfile::tempdir().expect("dir");
+        let store = store(dir.path());
+        let before = Before {
+            trust_domain: "example.org".into(),
+            node: NodeId([3; 16]),
+            boot: 9,
+            lan_peers: Vec::new(),
+            wan_peers: Vec::new(),
+        };
+        let mut body = Vec::new();
+        ciborium::into_writer(&before, &mut body).expect("writes");
+        let file = Store::around(&body).expect("a file");
+        assert_eq!(store.decode(&file).expect("reads").boot, 9);
+    }
+
+    #[test]
     fn the_file_stays_small_whatever_was_met() {
         let dir = tempfile::tempdir().expect("dir");
         let store = store(dir.path());
@@ -237,6 +304,7 @@ mod tests {
                 boot: 1,
                 lan_peers: many.clone(),
                 wan_peers: many,
+                removals: Vec::new(),
             })
             .expect("saved");
         let loaded = store.load().expect("loads").expect("some");

@@ -273,6 +273,14 @@ impl Trust for NodeTrust {
         convert(&certified, leaf).map(Arc::new)
     }
 
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        let certified = self
+            .store
+            .certify_ended(leaf, self.unix_time())
+            .map_err(refusal)?;
+        convert(&certified, leaf).map(Arc::new)
+    }
+
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         pelago_pki::verify(key, message, signature)
     }

@@ -62,9 +62,15 @@ impl Upkeep {
             ));
         }
         let live = !shared.stop.is_cancelled();
+        let view = &shared.published.snapshot().view;
+        let removed = view.is_removed();
+        if removed {
+            degraded
+                .push("an operator removed this node: pelago why tells who and until when".into());
+        }
         Condition {
             live,
-            ready: live && shared.published.snapshot().view.joined,
+            ready: live && view.joined && !removed,
             degraded,
         }
     }

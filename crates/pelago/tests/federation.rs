@@ -155,6 +155,57 @@ fn everybody_is_seen_from_everywhere_and_the_codes_are_right() {
         serde_json::from_str(&stdout(&format!("members --all -o json {at}"))).expect("JSON");
     assert_eq!(json["schema"], "pelago.members/1");
 
+    // Only an operator of its datacenter removes a member, and whoever may read may carry what was signed there.
+    let with = |datacenter: &str, name: &str| {
+        let pki = dir.path().join("pki").join(datacenter);
+        let file = |ending| pki.join(format!("{name}.{ending}")).display().to_string();
+        format!("--cert {} --key {}", file("pem"), file("key"))
+    };
+    for (arguments, expected) in [
+        (
+            format!("remove nobody {} {at}", with("us-east", "operator")),
+            4,
+        ),
+        (
+            format!("remove us-east-c2 {} {at}", with("us-east", "us-east-s1")),
+            7,
+        ),
+        (
+            format!("remove us-east-c2 {} {at}", with("eu-west", "operator")),
+            7,
+        ),
+        (
+            format!("remove us-east-c2 --cert absent.pem --key absent.key {at}"),
+            1,
+        ),
+        (
+            format!(
+                "remove us-east-c2 --reason sold {} {at}",
+                with("us-east", "operator")
+            ),
+            0,
+        ),
+    ] {
+        let output = pelago(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(expected), "{arguments}: {said}");
+    }
+    let begun = Instant::now();
+    let far = format!("--address http://127.0.0.1:{}", base + 8);
+    while stdout(&format!("members --all --status removed -o name {far}")) != "us-east-c2\n" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "the removal is not known"
+        );
+    }
+    let why = stdout(&format!("why us-east-c2 {far}"));
+    assert!(why.contains("was removed by operator: sold"), "{why}");
+    let removed = socket("us-east-c2");
+    assert_eq!(
+        code(&format!("health --ready --address {removed}")),
+        Some(5)
+    );
+
     // A goodbye is known everywhere within a second or so.
     assert_eq!(
         code(&format!("leave --address {}", socket("ap-south-c1"))),

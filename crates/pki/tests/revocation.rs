@@ -262,6 +262,30 @@ fn a_list_signed_by_somebody_else_is_refused() {
     assert_eq!(store.admit_crl(&foreign, NOW), Err(Refusal::UnknownIssuer));
 }
 
+/// For what somebody signed in time: its certificate's end is forgiven, its revocation is not.
+#[test]
+fn a_leaf_that_ended_is_good_for_what_it_signed_until_it_is_revoked() {
+    let federation = Federation::new(NOW, &[DC]);
+    let operator = federation.issue(DC, "op", Role::Operator);
+    let store = federation.store();
+    let late = NOW + 80 * HOUR;
+    assert_eq!(store.certify(&leaf(&operator), late), Err(Refusal::Expired));
+    assert!(store.certify_ended(&leaf(&operator), late).is_ok());
+    assert_eq!(
+        store.certify_ended(&leaf(&operator), NOW).ok(),
+        store.certify(&leaf(&operator), NOW).ok()
+    );
+    let mut forged = leaf(&operator);
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(store.certify_ended(&forged, late).is_err());
+    let crl = federation.revoke(&operator).der;
+    store.admit_crl(&crl, NOW).unwrap();
+    assert_eq!(
+        store.certify_ended(&leaf(&operator), late),
+        Err(Refusal::Revoked)
+    );
+}
+
 #[test]
 fn a_list_with_a_narrower_scope_is_refused() {
     let federation = Federation::new(NOW, &[DC]);

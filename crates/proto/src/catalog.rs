@@ -130,6 +130,13 @@ impl Known {
         true
     }
 
+    /// Forgets what a signer said: it has no voice any more.
+    pub fn forget_heads(&mut self, signer: &NodeId) {
+        if self.heads.remove(signer).is_some() {
+            self.recent.retain(|(_, by, _)| by != signer);
+        }
+    }
+
     /// Age of the newest head.
     pub fn age(&self, now: Time) -> Option<Duration> {
         self.heads.values().map(|h| now.since(h.made)).min()

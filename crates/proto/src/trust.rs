@@ -50,6 +50,8 @@ pub struct Refusal(
 impl Refusal {
     /// The issuer is not known here (yet): its authority may still be learnt.
     pub const UNKNOWN_ISSUER: Self = Self("unknown_issuer");
+    /// Its issuer, or the root its issuer, took it back.
+    pub const REVOKED: Self = Self("revoked");
 }
 
 /// One datacenter's certificate authority with its newest revocation list, both DER.
@@ -72,6 +74,9 @@ pub trait Trust: Send + Sync {
 
     /// Judges a leaf certificate (DER) completely: chain, names, lifetime, revocation.
     fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal>;
+
+    /// Judges a leaf as [`Self::certify`] does, but for its end: what an operator signed in time holds on afterwards.
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal>;
 
     /// Whether `signature` over `message` was made with `key`. About 31 µs when real.
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;

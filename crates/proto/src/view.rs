@@ -173,6 +173,15 @@ pub struct View {
     pub datacenters: BTreeMap<Label, Datacenter>,
 }
 
+impl View {
+    /// Whether the viewer itself was removed: what it shows is what it knew until then.
+    pub fn is_removed(&self) -> bool {
+        let own = self.datacenters.get(&self.datacenter);
+        let mut members = own.iter().flat_map(|datacenter| datacenter.members.iter());
+        members.any(|member| member.id == self.viewer && member.status == Status::Removed)
+    }
+}
+
 /// One accusation as evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AccusationView {
@@ -194,6 +203,19 @@ pub struct AccusationView {
     pub heard: Time,
 }
 
+/// A removal as evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalView {
+    /// Who signed it.
+    pub operator: NodeId,
+    /// The operator's name, by its certificate.
+    pub operator_name: Label,
+    /// Until when the member may not return, Unix seconds.
+    pub until: u64,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+}
+
 /// The signed evidence behind a member's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -211,6 +233,8 @@ pub struct Evidence {
     pub needed_racks: u8,
     /// Silence that a `timeout` accusation must reach to count.
     pub floor_ms: u64,
+    /// The removal that holds, if it was removed.
+    pub removal: Option<RemovalView>,
     /// One sentence that says why the status is what it is.
     pub summary: String,
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     cbor::{self, Malformed},
+    claim::{Claim, Verified},
     identity::{Label, NodeId},
 };
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,14 @@ pub struct Item {
 }
 
 impl Item {
+    /// A claim with the certificate of its author.
+    pub fn with_leaf(claim: &Verified<Claim>) -> Self {
+        Self {
+            claim: Arc::clone(claim.bytes()),
+            leaf: Some(Arc::clone(&claim.signer().leaf)),
+        }
+    }
+
     /// Bytes it takes in a frame, an upper bound.
     pub fn size(&self) -> usize {
         1 + 3 + self.claim.len() + self.leaf.as_ref().map_or(1, |l| 3 + l.len())
@@ -38,7 +47,7 @@ impl Item {
 /// Everything that is said about one member, for joins and repair.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Bundle {
-    /// Its record, alive and leave claims, and the accusations against it.
+    /// Its record, alive and leave claims, and the accusations against it; nothing if only its removal is known.
     pub claims: Vec<Arc<[u8]>>,
     /// Leaf certificate that its record names.
     pub leaf: Arc<[u8]>,

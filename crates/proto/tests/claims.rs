@@ -445,6 +445,9 @@ impl Trust for Mistaken {
     fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         self.node.certify(leaf)
     }
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        self.node.certify_ended(leaf)
+    }
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         self.checked.fetch_add(1, Ordering::Relaxed);
         self.node.verify(key, message, signature)

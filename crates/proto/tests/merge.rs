@@ -371,7 +371,7 @@ proptest! {
     fn the_digest_is_a_sum_over_the_members((members, said, _) in stories()) {
         let claims = sign(&said);
         let ledger = told(members, &claims);
-        let sum = ledger.roster.iter().fold(0_u64, |sum, (_, e)| sum.wrapping_add(e.hash()));
+        let sum = ledger.roster.hashes().fold(0_u64, |sum, (_, hash)| sum.wrapping_add(hash));
         prop_assert_eq!(ledger.roster.digests().current(), sum);
         let buckets = ledger.roster.buckets(3).iter().fold(0_u64, |sum, b| sum.wrapping_add(*b));
         prop_assert_eq!(buckets, sum);

@@ -21,7 +21,7 @@
 //! | `world`, `slot` | machines, kernels and the driver's loop |
 //! | `net`, `streams`, `queue` | links, QUIC and time |
 //! | [`trust`] | certificates and signatures |
-//! | `script`, `look` | hands and eyes of a test |
+//! | `script`, `operator`, `look` | hands and eyes of a test |
 //! | [`goals`] | the project's goals as measurements |
 //! | [`comparator`] | what others do, in the same network |
 //! | `ledger` | what was reported, held against the truth |
@@ -36,6 +36,7 @@ pub mod hunt;
 mod ledger;
 mod look;
 mod net;
+mod operator;
 mod plan;
 mod progress;
 mod queue;

@@ -5,9 +5,10 @@
 
 use aws_lc_rs::digest;
 use pelago_proto::{
-    claim::{Claim, Verified},
+    claim::{Body, Claim, Removal, Verified},
     identity::{Label, NodeId, Role},
     trust::{Authority, Certified, Refusal, Trust},
+    wire::Item,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -190,6 +191,21 @@ impl Realm {
             certificate: self.seal(certificate, ""),
             crl: self.seal(crl, datacenter.as_str()),
             crl_number: number,
+        }
+    }
+
+    /// A removal that an operator signed, with its certificate.
+    pub(crate) fn removal(&self, operator: &Identity, removed: NodeId, until: u64) -> Item {
+        let body = Body::Removal(Removal {
+            removed,
+            until,
+            reason: String::new(),
+        });
+        let sign = |message: &[u8]| self.sign(&operator.key, message);
+        let claim = Claim::sign_as(&self.domain, node_id(&operator.key), body, sign);
+        Item {
+            claim: Arc::clone(claim.bytes()),
+            leaf: Some(Arc::clone(&operator.leaf)),
         }
     }
 
@@ -394,13 +410,17 @@ impl Trust for SimTrust {
     }
 
     fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
-        let certified = self.realm.read_leaf(leaf)?;
-        let now = self.unix_time();
-        if now < certified.not_before {
-            return Err(Refusal("not_yet_valid"));
-        }
-        if now > certified.not_after {
+        let certified = self.certify_ended(leaf)?;
+        if self.unix_time() > certified.not_after {
             return Err(Refusal("expired"));
+        }
+        Ok(certified)
+    }
+
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        let certified = self.realm.read_leaf(leaf)?;
+        if self.unix_time() < certified.not_before {
+            return Err(Refusal("not_yet_valid"));
         }
         let authorities = lock(&self.authorities);
         let known = authorities

@@ -13,6 +13,7 @@ mod member;
 mod members;
 mod pki;
 mod question;
+mod remove;
 mod servers;
 mod sheet;
 mod status;
@@ -163,6 +164,8 @@ enum Command {
         #[command(flatten)]
         connect: Connect,
     },
+    /// Remove a member for as long as its certificates could last; signed here by an operator
+    Remove(remove::Remove),
     /// Say goodbye and end the agent
     Leave {
         #[command(flatten)]
@@ -272,6 +275,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             connect,
         } => asking(events::run(&args, read, &connect)),
         Command::Join { addresses, connect } => asking(change::join(&addresses, &connect)),
+        Command::Remove(args) => asking(remove::run(&args)),
         Command::Leave { connect } => asking(change::leave(&connect)),
         Command::Reload { connect } => asking(change::reload(&connect)),
         Command::Pki(command) => pki::run(command),

@@ -146,7 +146,22 @@ impl Layout {
             };
             made.map_err(failed)?;
         }
+        for (datacenter, _) in &self.datacenters {
+            let made = match self.operator(datacenter).0 {
+                cert if cert.exists() => {
+                    pelago_pki::renew(&self.pki(), &cert, false, None, unix_now())
+                }
+                _ => pelago_pki::issue(&self.pki(), &operator(datacenter), unix_now()),
+            };
+            made.map_err(failed)?;
+        }
         Ok(())
+    }
+
+    /// Certificate and key of somebody who may remove members of a datacenter.
+    pub(super) fn operator(&self, datacenter: &str) -> (PathBuf, PathBuf) {
+        let at = |file: &str| self.pki().join(datacenter).join(file);
+        (at("operator.pem"), at("operator.key"))
     }
 
     /// What a node starts from. All ports are free ones.
@@ -213,6 +228,18 @@ fn request(place: &Place) -> IssueRequest {
             pelago_pki::Role::Client
         },
         node: place.name.clone(),
+        lifetime: LEAF_LIFETIME,
+        out: None,
+    }
+}
+
+fn operator(datacenter: &str) -> IssueRequest {
+    IssueRequest {
+        datacenter: datacenter.to_owned(),
+        zone: ZONES[0].to_owned(),
+        rack: "r1".to_owned(),
+        role: pelago_pki::Role::Operator,
+        node: "operator".to_owned(),
         lifetime: LEAF_LIFETIME,
         out: None,
     }

@@ -136,7 +136,7 @@ pub(crate) async fn run(args: &DevArgs) -> Result<Exit, Failure> {
             "not every server sees every member yet; PELAGO_LOG=info pelago dev shows more",
         );
     }
-    show(&nodes, args, begun.elapsed()).await;
+    show(&nodes, &layout, args, begun.elapsed()).await;
     for running in &nodes {
         // One that leaves on request takes its API with it.
         let api = Arc::clone(&running.api);
@@ -261,7 +261,7 @@ fn alive(running: &Running) -> usize {
         .count()
 }
 
-async fn show(nodes: &[Running], args: &DevArgs, took: Duration) {
+async fn show(nodes: &[Running], layout: &Layout, args: &DevArgs, took: Duration) {
     let Some(first) = nodes.first() else { return };
     let answer = first.node.ask(Mode::Local, Scope::All).await;
     let clock = Clock::from(&answer);
@@ -306,14 +306,20 @@ async fn show(nodes: &[Running], args: &DevArgs, took: Duration) {
         .iter()
         .find(|it| it.place.role == Role::Client)
         .unwrap_or(last);
+    let (cert, key) = layout.operator(&last.place.datacenter);
     text.push_str(&format!(
         "\nTry, in another terminal:\n  pelago members --all --address {}\n  pelago events -f --address {}\n  \
-         pelago leave --address unix://{}\nand then: pelago why {} --address {}\n\
+         pelago leave --address unix://{}\nand then: pelago why {} --address {}\n  \
+         pelago remove {} --cert {} --key {} --address {}\n\
          or in a browser: {}/\n\nCtrl-C ends it.\n",
         address(last),
         address(first),
         leaver.socket.display(),
         leaver.place.name,
+        address(first),
+        last.place.name,
+        cert.display(),
+        key.display(),
         address(first),
         address(first),
     ));

@@ -1,13 +1,13 @@
 //! What the API needs from a node, as a trait: tests serve crafted views, the binary serves [`Node`].
 
 use pelago_node::{
-    FindError, Node,
+    FindError, Node, RemoveError,
     api::{
         Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
         Snapshot,
     },
 };
-use pelago_proto::view::Evidence;
+use pelago_proto::{federation::HandedIn, view::Evidence, wire::Item};
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::broadcast;
 
@@ -26,6 +26,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn why<'a>(&'a self, needle: &'a str) -> Soon<'a, Result<Evidence, FindError>>;
     fn links(&self, everyone: bool) -> Soon<'_, Vec<Link>>;
     fn join(&self, addresses: Vec<String>) -> Soon<'_, JoinReport>;
+    fn remove(&self, removal: Item) -> Soon<'_, Result<HandedIn, RemoveError>>;
     fn leave(&self) -> Soon<'_, ()>;
     fn reload(&self) -> Soon<'_, ReloadReport>;
 }
@@ -69,6 +70,10 @@ impl Backend for Node {
 
     fn join(&self, addresses: Vec<String>) -> Soon<'_, JoinReport> {
         Box::pin(Self::join(self, addresses))
+    }
+
+    fn remove(&self, removal: Item) -> Soon<'_, Result<HandedIn, RemoveError>> {
+        Box::pin(Self::remove(self, removal))
     }
 
     fn leave(&self) -> Soon<'_, ()> {

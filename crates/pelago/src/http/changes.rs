@@ -1,8 +1,10 @@
-//! Changing calls: join, leave, reload. Who may make them is decided in [`super::access`].
+//! Changing calls: join, remove, leave, reload. Who may make them is decided in [`super::access`].
 
 use super::{Api, fault::Fault};
-use crate::model::{Cause, JoinBody, LeaveBody, ReloadBody};
+use crate::model::{Cause, JoinBody, LeaveBody, ReloadBody, RemovalBody, from_unix_seconds};
 use axum::{Json, body::Bytes, extract::State};
+use pelago_proto::wire::Item;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 
 const MAX_ADDRESSES: usize = 64;
@@ -41,6 +43,50 @@ pub(super) async fn join(State(shared): Api, body: Bytes) -> Result<Json<JoinBod
         joined: report.joined,
         failed,
     }))
+}
+
+/// A claim and the certificate of whoever signed it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemovalRequest {
+    /// COSE_Sign1, in hexadecimal digits.
+    claim: String,
+    /// PEM; of several certificates the first.
+    certificate: String,
+}
+
+pub(super) async fn remove(State(shared): Api, body: Bytes) -> Result<Json<RemovalBody>, Fault> {
+    let example = "pelago remove NODE --cert FILE --key FILE signs and sends what belongs here";
+    let request: RemovalRequest = serde_json::from_slice(&body).map_err(|error| {
+        Fault::bad_parameter(format!("the body is not understood: {error}")).hint(example)
+    })?;
+    let claim = unhex(&request.claim)
+        .ok_or_else(|| Fault::bad_parameter("the claim is not hexadecimal").hint(example))?;
+    let leaf = CertificateDer::from_pem_slice(request.certificate.as_bytes()).map_err(|_| {
+        Fault::bad_parameter("the certificate is not a certificate in PEM").hint(example)
+    })?;
+    let item = Item {
+        claim: claim.into(),
+        leaf: Some(leaf.as_ref().into()),
+    };
+    let done = shared.backend.remove(item).await.map_err(Fault::remove)?;
+    tracing::info!(id = %done.removed, datacenter = %done.datacenter, until = done.until, "took a removal");
+    Ok(Json(RemovalBody {
+        schema: RemovalBody::SCHEMA.to_owned(),
+        id: done.removed.to_string(),
+        name: done.name.map(|name| name.to_string()),
+        datacenter: done.datacenter.to_string(),
+        until: from_unix_seconds(done.until),
+    }))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();
+    pairs.iter().map(byte).collect()
 }
 
 pub(super) async fn leave(State(shared): Api) -> Json<LeaveBody> {

@@ -3,15 +3,18 @@
 use super::backend::{Backend, Soon};
 use crate::model::fixture;
 use pelago_node::{
-    FindError,
+    FindError, RemoveError,
     api::{
         Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
         Snapshot,
     },
 };
 use pelago_proto::{
+    claim::Claim,
+    federation::{HandedIn, RemovalError},
     time::Time,
     view::{self, EventKind, Evidence},
+    wire::Item,
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
@@ -109,6 +112,7 @@ impl Backend for Fake {
             needed: 2,
             needed_racks: 2,
             floor_ms: 2_200,
+            removal: None,
             summary: format!("asked about {needle}"),
             member,
         };
@@ -130,6 +134,20 @@ impl Backend for Fake {
 
     fn leave(&self) -> Soon<'_, ()> {
         Box::pin(async {})
+    }
+
+    fn remove(&self, removal: Item) -> Soon<'_, Result<HandedIn, RemoveError>> {
+        let claim = Claim::parse(&removal.claim);
+        Box::pin(async move {
+            let claim = claim.map_err(|_| RemovalError::Malformed)?;
+            let said = claim.removal().ok_or(RemovalError::Malformed)?;
+            Ok(HandedIn {
+                removed: said.removed,
+                name: None,
+                datacenter: fixture::label("eu-west"),
+                until: said.until,
+            })
+        })
     }
 
     fn reload(&self) -> Soon<'_, ReloadReport> {

@@ -5,7 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use pelago_node::FindError;
+use pelago_node::{FindError, RemoveError};
+use pelago_proto::federation::RemovalError;
 
 /// A problem on its way out.
 #[derive(Clone, Debug)]
@@ -68,6 +69,33 @@ impl Fault {
                     .hint("add the datacenter, or use the start of the id")
                     .candidates(candidates.clone())
             }
+        }
+    }
+
+    /// A removal that was not taken.
+    pub(crate) fn remove(error: RemoveError) -> Self {
+        use RemovalError as E;
+        let (status, code) = match &error {
+            RemoveError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            RemoveError::Refused(E::Malformed | E::Over) => {
+                (StatusCode::BAD_REQUEST, "bad-parameter")
+            }
+            RemoveError::Refused(E::Certificate(_) | E::Refused(_) | E::Elsewhere { .. }) => {
+                (StatusCode::FORBIDDEN, "not-allowed")
+            }
+            RemoveError::Refused(E::NoWay(_)) => (StatusCode::NOT_FOUND, "unknown-datacenter"),
+            RemoveError::Refused(E::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            RemoveError::Refused(_) => (StatusCode::INSUFFICIENT_STORAGE, "full"),
+        };
+        let fault = Self::new(status, code, error.to_string());
+        match error {
+            RemoveError::Refused(E::Certificate(_) | E::Refused(_)) => {
+                fault.hint("a removal is signed with an operator certificate of the member's datacenter: pelago pki issue --role operator")
+            }
+            RemoveError::Refused(E::Elsewhere { member, .. }) => {
+                fault.hint(format!("sign it with an operator certificate of {member}"))
+            }
+            _ => fault,
         }
     }
 

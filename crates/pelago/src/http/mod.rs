@@ -66,6 +66,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/events"),
     ("GET", "/v1/sd/prometheus"),
     ("POST", "/v1/join"),
+    ("POST", "/v1/removals"),
     ("POST", "/v1/leave"),
     ("POST", "/v1/reload"),
     ("GET", "/livez"),
@@ -213,6 +214,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/events", get(events::stream))
         .route("/v1/sd/prometheus", get(discovery::prometheus))
         .route("/v1/join", post(changes::join))
+        .route("/v1/removals", post(changes::remove))
         .route("/v1/leave", post(changes::leave))
         .route("/v1/reload", post(changes::reload))
         .route("/livez", get(node::livez))

@@ -12,8 +12,12 @@ use pelago_node::{
     api::{Cause, Condition, Missing},
     config::Pki,
 };
-use pelago_proto::view::Status;
-use serde_json::Value;
+use pelago_proto::{
+    claim::{Body, Claim, Removal},
+    identity::NodeId,
+    view::Status,
+};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -308,6 +312,50 @@ async fn foreign_host_names_are_refused_on_tcp_only() {
     );
     let socket = UnixStream::connect(&api.socket).await.expect("connects");
     assert_eq!(send(socket, named("evil.example")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_removal_is_taken_from_whoever_may_connect_if_it_is_one() {
+    let api = running().await;
+    let pki = tempfile::tempdir().expect("a folder");
+    pelago_pki::init(
+        pki.path(),
+        "t.example",
+        &["eu-west".to_owned()],
+        1_800_000_000,
+    )
+    .expect("authorities");
+    let pem = std::fs::read_to_string(pki.path().join("ca.pem")).expect("a certificate");
+    let claim = Claim::sign_as(
+        "t.example",
+        NodeId([1; 16]),
+        Body::Removal(Removal {
+            removed: NodeId([2; 16]),
+            until: 1_800_000_000,
+            reason: String::new(),
+        }),
+        |_| [0; 64],
+    );
+    let hex: String = claim.bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let cut = &hex[1..];
+    for (body, status) in [
+        (json!({"claim": hex, "certificate": pem}), 200),
+        (json!({"claim": cut, "certificate": pem}), 400),
+        (json!({"claim": "a4", "certificate": pem}), 400),
+        (json!({"claim": hex, "certificate": "absent"}), 400),
+        (json!({"claim": hex}), 400),
+        (json!([]), 400),
+    ] {
+        let mut posted = request("POST", "/v1/removals");
+        *posted.body_mut() = Full::from(body.to_string());
+        let answer = api.send(posted).await;
+        assert_eq!(answer.status(), status, "{body}");
+        let said: Value = serde_json::from_str(&text(answer).await).expect("JSON");
+        match status {
+            200 => assert_eq!(said["id"], NodeId([2; 16]).to_string()),
+            _ => assert_eq!(said["code"], "bad-parameter"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -99,11 +99,33 @@ fn why() {
         needed: 2,
         needed_racks: 2,
         floor_ms: 2_200,
+        removal: None,
         summary: "dead".into(),
     };
+    let body = |it| WhyBody::new(it, "eu-west-s1".into(), wall());
+    check("why.json", &body(&evidence));
+    let mut removed = evidence.clone();
+    removed.member.status = Status::Removed;
+    removed.removal = Some(view::RemovalView {
+        operator: fixture::member("eu-west", "eu-west-s1").id,
+        operator_name: label("eu-west-operator"),
+        until: fixture::NOT_AFTER,
+        reason: "goes to the recycler".into(),
+    });
+    check("why-removed.json", &body(&removed));
+}
+
+#[test]
+fn removal() {
     check(
-        "why.json",
-        &WhyBody::new(&evidence, "eu-west-s1".into(), wall()),
+        "removal.json",
+        &RemovalBody {
+            schema: RemovalBody::SCHEMA.into(),
+            id: member().id.to_string(),
+            name: Some(member().name.to_string()),
+            datacenter: member().datacenter.to_string(),
+            until: from_unix_seconds(fixture::NOT_AFTER),
+        },
     );
 }
 

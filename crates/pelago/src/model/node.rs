@@ -239,6 +239,23 @@ impl JoinBody {
     pub(crate) const SCHEMA: &str = "pelago.join/1";
 }
 
+/// `POST /v1/removals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovalBody {
+    pub(crate) schema: String,
+    /// Whom it removes.
+    pub(crate) id: String,
+    /// Its name, if it is known here.
+    pub(crate) name: Option<String>,
+    pub(crate) datacenter: String,
+    /// Until when it may not return.
+    pub(crate) until: Timestamp,
+}
+
+impl RemovalBody {
+    pub(crate) const SCHEMA: &str = "pelago.removal/1";
+}
+
 /// `POST /v1/leave`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeaveBody {

@@ -1,6 +1,6 @@
 //! The evidence behind a status.
 
-use super::{Clock, Incarnation, Member};
+use super::{Clock, Incarnation, Member, from_unix_seconds};
 use jiff::Timestamp;
 use pelago_proto::view;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ pub(crate) struct WhyBody {
     pub(crate) member: Member,
     /// One sentence.
     pub(crate) summary: String,
+    /// What an operator signed, if it was removed.
+    #[serde(default)]
+    pub(crate) removal: Option<Removal>,
     /// The incarnation that the accusations name.
     pub(crate) accused: Option<Incarnation>,
     /// Each signed by its accuser, in order of arrival.
@@ -26,6 +29,29 @@ pub(crate) struct WhyBody {
     pub(crate) needed_racks: u8,
     /// Silence that an accusation with basis `timeout` must reach to count.
     pub(crate) floor_ms: u64,
+}
+
+/// A removal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    /// The name in the certificate of whoever signed it.
+    pub(crate) operator: String,
+    pub(crate) operator_id: String,
+    /// Until when the member may not return.
+    pub(crate) until: Timestamp,
+    /// In the operator's words; may be empty.
+    pub(crate) reason: String,
+}
+
+impl From<&view::RemovalView> for Removal {
+    fn from(it: &view::RemovalView) -> Self {
+        Self {
+            operator: it.operator_name.to_string(),
+            operator_id: it.operator.to_string(),
+            until: from_unix_seconds(it.until),
+            reason: it.reason.clone(),
+        }
+    }
 }
 
 /// One accusation.
@@ -73,6 +99,7 @@ impl WhyBody {
             at: clock.date(evidence.at),
             member: Member::new(&evidence.member, &clock),
             summary: evidence.summary.clone(),
+            removal: evidence.removal.as_ref().map(Removal::from),
             accused: evidence.accused.map(Incarnation::from),
             accusations,
             needed: evidence.needed,

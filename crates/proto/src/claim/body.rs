@@ -17,6 +17,13 @@ pub const MAX_RECORD: usize = 300;
 /// The lowest floor that any record can have: 1.1 × the least pause tolerance, 0.5 s.
 pub const MIN_FLOOR: Duration = Duration::from_millis(550);
 
+/// Longest reason of a removal, bytes.
+pub const MAX_REASON: usize = 64;
+
+/// Seconds that a leaf certificate may be valid, back-dating included. Certificates that existed when a removal was signed end
+/// within this time of it, and it was signed before its author's own ended.
+pub const LONGEST_LEAF: u64 = 73 * 3600;
+
 /// Claim types. Append only: the number is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -175,13 +182,22 @@ pub struct Head {
     pub seats: Vec<[u8; 4]>,
 }
 
-/// "It may not return before this moment, at any incarnation."
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// "It may not return before this moment is over, at any incarnation."
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// The member's key: a new key may join.
     pub removed: NodeId,
-    /// Unix seconds: the latest end of its certificates.
+    /// Unix seconds, not before the latest end of its certificates; at most [`LONGEST_LEAF`] after the end of the operator's.
     pub until: u64,
+    /// Why, for people; at most [`MAX_REASON`] bytes without control characters, and mostly empty.
+    pub reason: String,
+}
+
+impl Removal {
+    /// Whether this may stand as a reason.
+    pub fn is_reason(text: &str) -> bool {
+        text.len() <= MAX_REASON && !text.chars().any(char::is_control)
+    }
 }
 
 type RecordWire = (
@@ -201,7 +217,7 @@ type AliveWire = (u8, u64, u64, ByteArray<8>);
 type LeaveWire = (u8, u64, u64);
 type AccusationWire = (u8, ByteArray<16>, u64, u64, u32, u8, bool);
 type HeadWire = (u8, u64, u64, ByteArray<8>, u32, u32, ByteBuf);
-type RemovalWire = (u8, ByteArray<16>, u64);
+type RemovalWire = (u8, ByteArray<16>, u64, String);
 
 impl Body {
     /// Which claim it is.
@@ -254,7 +270,8 @@ impl Body {
                 ByteBuf::from(h.seats.concat()),
             )),
             Self::Removal(r) => {
-                cbor::encode::<RemovalWire>(&(kind, ByteArray::new(r.removed.0), r.until))
+                let removed = ByteArray::new(r.removed.0);
+                cbor::encode::<RemovalWire>(&(kind, removed, r.until, r.reason.clone()))
             }
         }
     }
@@ -310,10 +327,14 @@ impl Body {
                 }))
             }
             Some(6) => {
-                let (_, removed, until): RemovalWire = cbor::decode(payload)?;
+                let (_, removed, until, reason): RemovalWire = cbor::decode(payload)?;
+                if !Removal::is_reason(&reason) {
+                    return Err(Malformed::Shape);
+                }
                 Ok(Self::Removal(Removal {
                     removed: NodeId(removed.into_array()),
                     until,
+                    reason,
                 }))
             }
             _ => Err(Malformed::Shape),

@@ -17,8 +17,8 @@ mod body;
 mod verify;
 
 pub use body::{
-    Accusation, Alive, Basis, Body, Head, Kind, Leave, MAX_RECORD, MIN_FLOOR, Record, Removal,
-    Versions,
+    Accusation, Alive, Basis, Body, Head, Kind, LONGEST_LEAF, Leave, MAX_REASON, MAX_RECORD,
+    MIN_FLOOR, Record, Removal, Versions,
 };
 pub use verify::{Card, Heard, Refused, Verified, verify};
 
@@ -77,27 +77,32 @@ impl Claim {
     /// Signs a claim as this node. The result is verified by construction.
     pub fn sign(trust: &dyn Trust, body: Body) -> Verified<Self> {
         let own = trust.own();
-        let payload = body.encode();
-        let mut bytes = Vec::with_capacity(OVERHEAD + payload.len());
-        bytes.extend_from_slice(&BEFORE_SIGNER);
-        bytes.extend_from_slice(&own.id.0);
-        bytes.push(0xa0);
-        push_bytes(&mut bytes, &payload);
-        let signature = trust.sign(&to_be_signed(
-            trust.trust_domain(),
-            body.kind(),
-            &own.id,
-            &payload,
-        ));
-        push_bytes(&mut bytes, &signature);
-        let claim = Self {
-            signer: own.id,
-            body,
-            bytes: bytes.into(),
-        };
+        let claim = Self::sign_as(trust.trust_domain(), own.id, body, |m| trust.sign(m));
         let claim = Verified::own(claim, own);
         trust.remember(&claim);
         claim
+    }
+
+    /// Signs a claim with whatever key: what operators say is signed outside any node.
+    pub fn sign_as(
+        trust_domain: &str,
+        signer: NodeId,
+        body: Body,
+        sign: impl FnOnce(&[u8]) -> [u8; 64],
+    ) -> Self {
+        let payload = body.encode();
+        let mut bytes = Vec::with_capacity(OVERHEAD + payload.len());
+        bytes.extend_from_slice(&BEFORE_SIGNER);
+        bytes.extend_from_slice(&signer.0);
+        bytes.push(0xa0);
+        push_bytes(&mut bytes, &payload);
+        let message = to_be_signed(trust_domain, body.kind(), &signer, &payload);
+        push_bytes(&mut bytes, &sign(&message));
+        Self {
+            signer,
+            body,
+            bytes: bytes.into(),
+        }
     }
 
     /// The claim as received.
@@ -116,6 +121,14 @@ impl Claim {
             Body::Accusation(a) => a.accused,
             Body::Removal(r) => r.removed,
             Body::Record(_) | Body::Alive(_) | Body::Leave(_) | Body::Head(_) => self.signer,
+        }
+    }
+
+    /// What it says, if it is a removal.
+    pub fn removal(&self) -> Option<&Removal> {
+        match &self.body {
+            Body::Removal(removal) => Some(removal),
+            _ => None,
         }
     }
 

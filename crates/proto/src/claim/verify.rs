@@ -1,6 +1,6 @@
 //! The only place where belief is made: [`Verified`] cannot be built outside this file.
 
-use super::{Body, Claim, Record, state_hash, to_be_signed};
+use super::{Body, Claim, LONGEST_LEAF, Record, state_hash, to_be_signed};
 use crate::{
     cbor::Malformed,
     contact::Contact,
@@ -187,6 +187,9 @@ pub enum Refused {
     /// A record beyond its size.
     #[error("too large")]
     Size,
+    /// A removal that lasts longer than any certificate its author could have known.
+    #[error("lasts longer than a certificate could")]
+    Until,
 }
 
 impl Refused {
@@ -201,6 +204,7 @@ impl Refused {
             Self::Datacenter => "claim_datacenter",
             Self::Role => "claim_role",
             Self::Size => "claim_size",
+            Self::Until => "claim_until",
         }
     }
 }
@@ -254,6 +258,11 @@ pub fn verify(
         if record.role != signer.role || (!server && (record.seat || record.wan.is_some())) {
             return Err(Refused::Role);
         }
+    }
+    if let Body::Removal(removal) = &claim.body
+        && removal.until > signer.not_after.saturating_add(LONGEST_LEAF)
+    {
+        return Err(Refused::Until);
     }
     let message = to_be_signed(
         trust.trust_domain(),

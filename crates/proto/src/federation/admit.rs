@@ -8,7 +8,7 @@ use crate::{
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
     pool::{News, Priority, Standing},
-    roster::{FADED, Outcome, Transition},
+    roster::{Entry, FADED, Outcome, Roster, Transition},
     time::Time,
     trust::{Certified, Refusal},
     view::{Event, EventKind, Status},
@@ -117,6 +117,10 @@ impl Federation {
             self.count("claims_known_already");
             return false;
         }
+        if is_silenced(&known.roster, &claim, arrival) {
+            self.drop("removed_signer");
+            return false;
+        }
         let own = *datacenter == self.me.datacenter;
         let stays_out =
             own && arrival.tier == Tier::Wan && !self.may_enter_from_wan(&claim, arrival);
@@ -126,7 +130,8 @@ impl Federation {
         }
         // Before the signature is checked only the peer that sent the claim can be charged for it: whoever it names may
         // know nothing of it.
-        if !arrival.bulk && !self.may_verify(arrival.from, now) {
+        let reserved = matches!(claim.body, Body::Removal(_)) && self.decisions.take(1.0, now);
+        if !arrival.bulk && !reserved && !self.may_verify(arrival.from, now) {
             self.drop("relay_budget");
             return false;
         }
@@ -188,7 +193,10 @@ impl Federation {
                 return false;
             }
             Outcome::Full => {
-                self.drop("member_table");
+                self.drop(match &verified.body {
+                    Body::Removal(_) => "removal_table",
+                    _ => "member_table",
+                });
                 return false;
             }
         }
@@ -202,6 +210,9 @@ impl Federation {
             self.bar(subject, record, own);
         }
         self.after_merge(datacenter, subject, before, now);
+        if own && kind == crate::claim::Kind::Removal {
+            self.after_removal(subject);
+        }
         let with_leaf = matches!(
             kind,
             crate::claim::Kind::Record | crate::claim::Kind::Removal
@@ -214,7 +225,7 @@ impl Federation {
         if own && (arrival.from.is_some() || !arrival.bulk) {
             let priority = match kind {
                 crate::claim::Kind::Accusation => Priority::Suspicion,
-                crate::claim::Kind::Removal => Priority::Rest,
+                crate::claim::Kind::Removal => Priority::Decision,
                 _ => Priority::Record,
             };
             self.lan.enqueue(&item, subject, verified.signer, priority);
@@ -225,6 +236,7 @@ impl Federation {
                 datacenter: datacenter.clone(),
                 from: arrival.from,
                 tier: arrival.tier,
+                decision: kind == crate::claim::Kind::Removal,
             });
         }
         true
@@ -258,12 +270,12 @@ impl Federation {
             self.drop("bundle_size");
             return false;
         }
+        if let Some(removal) = &bundle.removal {
+            changed |= self.accept(&removal.claim, removal.leaf.as_ref(), arrival, now);
+        }
         for claim in &bundle.claims {
             // The leaf goes with the member's own record; accusers' certificates are known from their own records.
             changed |= self.accept(claim, Some(&bundle.leaf), arrival, now);
-        }
-        if let Some(removal) = &bundle.removal {
-            changed |= self.accept(&removal.claim, removal.leaf.as_ref(), arrival, now);
         }
         changed
     }
@@ -328,7 +340,7 @@ impl Federation {
         match &claim.body {
             Body::Record(record) => Some(record.location.datacenter.clone()),
             Body::Removal(_) => leaf
-                .and_then(|l| self.trust.certify(l).ok())
+                .and_then(|l| self.trust.certify_ended(l).ok())
                 .map(|c| c.datacenter.clone()),
             Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_) => {
                 self.home(&claim.signer).cloned()
@@ -352,10 +364,10 @@ impl Federation {
             (Body::Record(record), Some(held)) if held.cert_hash == record.cert_hash => {
                 Ok(Arc::clone(held))
             }
-            (Body::Record(_) | Body::Removal(_), _) => {
-                let leaf = leaf.ok_or(Refusal("no_certificate"))?;
-                self.trust.certify(leaf)
-            }
+            (Body::Record(_), _) => self.trust.certify(leaf.ok_or(Refusal("no_certificate"))?),
+            (Body::Removal(_), _) => self
+                .trust
+                .certify_ended(leaf.ok_or(Refusal("no_certificate"))?),
             (_, Some(held)) => Ok(Arc::clone(held)),
             (_, None) => Err(Refusal("unknown_signer")),
         }
@@ -527,8 +539,14 @@ impl Federation {
             self.lan.remove(&id);
             self.wan.remove(&id);
             self.abroad.remove(&id);
+            self.forget_heads(datacenter, &id);
             return;
         };
+        if entry.status == Status::Removed {
+            self.lan.remove(&id);
+            self.wan.remove(&id);
+            return self.forget_heads(datacenter, &id);
+        }
         let standing = match entry.status {
             Status::Alive => Some(Standing::Alive),
             Status::Suspect => Some(Standing::Suspect),
@@ -606,6 +624,12 @@ impl Federation {
                         .map_or_else(|why| why.0 == "expired", |_| true)
             };
             let gone = known.roster.expel(now, unix, holds);
+            // What an operator signed falls with its certificate; that it ended since is no matter.
+            let stands = |removal: &Verified<Claim>| {
+                let judged = trust.certify_ended(&removal.signer().leaf);
+                judged.err() != Some(Refusal::REVOKED)
+            };
+            let back = known.roster.revoke_removals(now, unix, stands);
             for (id, name) in gone {
                 self.event(
                     now,
@@ -616,6 +640,10 @@ impl Federation {
                     "its certificate is no longer trusted".into(),
                 );
                 self.after_merge(&datacenter, id, None, now);
+            }
+            for id in back {
+                self.after_merge(&datacenter, id, None, now);
+                self.remember_removals();
             }
         }
     }
@@ -701,6 +729,17 @@ impl Federation {
             incarnation,
             detail,
         });
+    }
+}
+
+/// Whether the signer was removed and has no voice any more. The first record of somebody removed may come in, to say who it
+/// is; what others keep of its accusations comes in bundles, so that all judge by the same.
+fn is_silenced(roster: &Roster, claim: &Claim, arrival: Arrival) -> bool {
+    let removed = |e: &Entry| e.status == Status::Removed;
+    match &claim.body {
+        Body::Removal(_) => false,
+        Body::Accusation(_) if arrival.bulk => false,
+        _ => roster.get(&claim.signer).is_some_and(removed),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     claim::{Body, Heard},
     identity::NodeId,
     time::Time,
+    view::Status,
     wire::{Frame, Item, MAX_DATAGRAM},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -13,7 +14,8 @@ impl Federation {
     /// The LAN key under which packets from `from` are sealed, if that member is known.
     pub fn lan_key(&self, from: NodeId) -> Option<[u8; 32]> {
         let entry = self.own().roster.get(&from)?;
-        (!self.barred.contains(&from)).then_some(entry.record().lan_key)
+        let out = entry.status == Status::Removed || self.barred.contains(&from);
+        (!out).then_some(entry.record().lan_key)
     }
 
     /// Verifies a clear introduction, under a budget, and returns whose it is and its LAN key; `None` was counted.
@@ -78,13 +80,14 @@ impl Federation {
             self.drop("frame_malformed");
             return;
         };
-        let known = match tier {
-            Tier::Lan => self.own().roster.get(&from).is_some(),
-            Tier::Wan => self.home(&from).is_some(),
+        let entry = match tier {
+            Tier::Lan => self.own().roster.get(&from),
+            Tier::Wan => self.entry(&from),
         };
-        if !known {
-            self.drop("unknown_sender");
-            return;
+        match entry.map(|e| e.status) {
+            None => return self.drop("unknown_sender"),
+            Some(Status::Removed) => return self.drop("removed_sender"),
+            Some(_) => {}
         }
         let own = self.own_digests().current();
         // Whoever can seal to our key knows our record of this boot.
@@ -200,13 +203,21 @@ impl Federation {
             datacenter,
             from,
             tier,
+            decision,
         } in fresh
         {
             if datacenter == self.me.datacenter {
                 self.tell_abroad(&item);
                 by_source.entry(from).or_default().push(item);
-            } else if self.is_seated() {
-                self.tell_fellow_servers(&item, tier);
+                continue;
+            }
+            if decision && tier == Tier::Lan {
+                // Handed in far from where it belongs.
+                self.tell_home(&item, &datacenter);
+            }
+            let by_fellow = tier == Tier::Lan && from.is_some();
+            if self.is_seated() || !by_fellow {
+                self.tell_fellow_servers(&item, by_fellow);
             }
         }
         for (from, items) in by_source {

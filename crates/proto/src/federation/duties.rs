@@ -291,7 +291,12 @@ impl Federation {
             let Some(known) = self.catalog.get_mut(&datacenter) else {
                 continue;
             };
+            let removals = known.roster.removals().count();
             let gone = known.roster.reap(now, unix);
+            if known.roster.removals().count() < removals {
+                self.remember_removals();
+                self.after_merge(&datacenter, NodeId::default(), None, now);
+            }
             for (id, name) in gone {
                 if id == self.me.id {
                     // Our certificate ended long ago; while we run we still know ourselves.

@@ -78,6 +78,9 @@ impl Joining {
 impl Federation {
     /// Sets the configured seeds: LAN *stream* addresses, and WAN addresses. They are dialled at once.
     pub fn seeds(&mut self, lan: Vec<SocketAddr>, wan: Vec<SocketAddr>, now: Time) {
+        if self.left {
+            return;
+        }
         let own = self.settings.stream;
         let mut lan: Vec<SocketAddr> = lan.into_iter().filter(|a| *a != own).collect();
         lan.dedup();

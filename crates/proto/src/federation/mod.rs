@@ -15,11 +15,13 @@ mod duties;
 mod join;
 mod own;
 mod reconcile;
+mod removal;
 mod show;
 mod stream;
 mod types;
 mod wan;
 
+pub use removal::{HandedIn, RemovalError};
 pub use types::{
     Count, Introduction, MAX_MESSAGE, Memory, Path, Peer, ProbeId, Request, RequestError,
     RequestId, Settings, Tier, Transmit,
@@ -33,6 +35,7 @@ use crate::{
     identity::{Incarnation, Label, NodeId, Role},
     limit::Bucket,
     pool::{Action, Pool, Profile, Route},
+    roster::Entry,
     sampler::Place,
     time::{Deadline, Time},
     trust::{Certified, Trust},
@@ -100,6 +103,7 @@ pub struct Federation {
     blank: bool,
     cloned: Option<Time>,
     last_answer_to_clone: Option<Time>,
+    /// It said goodbye, or was removed: nothing is said or heard any more.
     left: bool,
     health: u8,
     /// What we say of our health is to be said anew, once we are not on the smaller side of a split.
@@ -139,6 +143,8 @@ pub struct Federation {
 
     introductions: Bucket,
     verifications: Bucket,
+    /// Verifications that only removals may use: decisions get through whatever else is said.
+    decisions: Bucket,
     bulk: Bucket,
     drops: BTreeMap<&'static str, u64>,
     tally: BTreeMap<&'static str, u64>,
@@ -154,6 +160,8 @@ struct Fresh {
     datacenter: Label,
     from: Option<NodeId>,
     tier: Tier,
+    /// Whether its author is an operator, and not a member of that datacenter.
+    decision: bool,
 }
 
 /// Takes the first of what waits. One burst is no reason to hold room for as much ever after.
@@ -279,6 +287,7 @@ impl Federation {
             fresh: Vec::new(),
             introductions: Bucket::new(200.0, 200.0, now),
             verifications: Bucket::new(2_000.0, 4_000.0, now),
+            decisions: Bucket::new(200.0, 1_000.0, now),
             bulk: Bucket::new(1_048_576.0, 4.0 * 1_048_576.0, now),
             drops: BTreeMap::new(),
             tally: BTreeMap::new(),
@@ -287,7 +296,9 @@ impl Federation {
             view: None,
             me,
         };
+        federation.recall_removals(now);
         federation.hold_own(now);
+        federation.after_removal(federation.me.id);
         Ok(federation)
     }
 
@@ -328,6 +339,12 @@ impl Federation {
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Deadline {
+        if self.left {
+            return Deadline {
+                at: Time::NEVER,
+                why: "gone",
+            };
+        }
         let mut first = self.duties.deadline().min(self.joining.deadline());
         first = first.min(self.lan.deadline()).min(self.cuts.deadline());
         if self.is_seated() {
@@ -396,6 +413,11 @@ impl Federation {
     fn home(&self, id: &NodeId) -> Option<&Label> {
         let own = self.own().roster.get(id).map(|_| &self.me.datacenter);
         own.or_else(|| self.abroad.get(id))
+    }
+
+    /// What is known of a member of any datacenter.
+    fn entry(&self, id: &NodeId) -> Option<&Entry> {
+        self.catalog.get(self.home(id)?)?.roster.get(id)
     }
 
     fn own_digests(&self) -> &crate::roster::Digests {
@@ -572,8 +594,7 @@ impl Federation {
     }
 
     fn stream_address(&self, tier: Tier, id: &NodeId) -> Option<SocketAddr> {
-        let datacenter = self.home(id)?;
-        let entry = self.catalog.get(datacenter)?.roster.get(id)?;
+        let entry = self.entry(id)?;
         match tier {
             Tier::Lan => Some(entry.record().stream()),
             Tier::Wan => entry.record().wan,

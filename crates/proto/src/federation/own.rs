@@ -158,6 +158,7 @@ impl Federation {
             datacenter: self.me.datacenter.clone(),
             from: None,
             tier: Tier::Lan,
+            decision: false,
         });
     }
 
@@ -238,6 +239,7 @@ impl Federation {
                 datacenter,
                 from: None,
                 tier: Tier::Lan,
+                decision: false,
             });
         }
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     identity::{Label, NodeId},
     pool::Gain,
-    roster::{Entry, bits_for, bucket_of},
+    roster::{bits_for, bucket_of},
     time::Time,
     wire::Ask,
 };
@@ -61,23 +61,22 @@ impl Federation {
         };
         let theirs: BTreeMap<NodeId, u64> = shown.entries.iter().copied().collect();
         let buckets: BTreeSet<u32> = shown.buckets.iter().copied().collect();
-        let hash = |id: &NodeId| known.roster.get(id).map(Entry::hash);
         let want: Vec<NodeId> = theirs
             .iter()
-            .filter(|(id, h)| **id != self.me.id && hash(id) != Some(**h))
+            .filter(|(id, h)| **id != self.me.id && known.roster.hash_of(id) != **h)
             .map(|(id, _)| *id)
             .take(WANTED)
             .collect();
         let mut give = Vec::new();
         let mut size = 0;
-        for (id, entry) in known.roster.iter() {
-            let bucket = u32::try_from(bucket_of(id, shown.bits));
+        for (id, hash) in known.roster.hashes() {
+            let bucket = u32::try_from(bucket_of(&id, shown.bits));
             let differing = bucket.is_ok_and(|b| buckets.contains(&b));
-            let same = theirs.get(id).is_some_and(|h| *h == entry.hash());
-            if differing && !same && entry.hash() != 0 && size < PAGE {
-                let bundle = self.bundle_of(&datacenter, id, entry, now);
-                size += weight(&bundle);
-                give.push(bundle);
+            let same = theirs.get(&id).is_some_and(|h| *h == hash);
+            if differing && !same && hash != 0 && size < PAGE {
+                let bundle = self.bundle(&datacenter, &id, now);
+                size += bundle.as_ref().map_or(0, weight);
+                give.extend(bundle);
             }
         }
         if want.is_empty() && give.is_empty() {

@@ -6,7 +6,7 @@ use crate::{
     identity::{Label, NodeId, Role},
     roster::Entry,
     time::Time,
-    view::{AccusationView, Datacenter, Evidence, Member, Reachability, Status, View},
+    view::{AccusationView, Datacenter, Evidence, Member, Reachability, RemovalView, Status, View},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -136,6 +136,15 @@ impl Federation {
             .collect();
         let counting = accusations.iter().filter(|a| a.counts).count();
         let name = &entry.record().name;
+        let removal = known.roster.removal(&member).and_then(|claim| {
+            let said = claim.removal()?;
+            Some(RemovalView {
+                operator: claim.signer,
+                operator_name: claim.signer().name.clone(),
+                until: said.until,
+                reason: said.reason.clone(),
+            })
+        });
         let needs = format!(
             "{} distinct accusers out of {} racks",
             rule.accusers, rule.racks
@@ -162,7 +171,16 @@ impl Federation {
                 "{name} left: it signed its goodbye at incarnation {}",
                 entry.incarnation()
             ),
-            Status::Removed => format!("{name} was removed by an operator"),
+            Status::Removed => removal.as_ref().map_or_else(
+                || format!("{name} was removed by an operator"),
+                |it| {
+                    format!(
+                        "{name} was removed by {}{}",
+                        it.operator_name,
+                        because(&it.reason)
+                    )
+                },
+            ),
         };
         // Evidence is about what is, even while a view waits to show it.
         let shown = Member {
@@ -178,6 +196,7 @@ impl Federation {
             needed: u8::try_from(rule.accusers).unwrap_or(u8::MAX),
             needed_racks: u8::try_from(rule.racks).unwrap_or(u8::MAX),
             floor_ms: millis(floor),
+            removal,
             summary,
         })
     }
@@ -371,6 +390,7 @@ const DROPS: &[&str] = &[
     "claim_signature",
     "claim_signer",
     "claim_size",
+    "claim_until",
     "datacenter_table",
     "expired",
     "frame_malformed",
@@ -386,6 +406,9 @@ const DROPS: &[&str] = &[
     "event_queue",
     "own_datacenter_from_wan",
     "relay_budget",
+    "removal_table",
+    "removed_sender",
+    "removed_signer",
     "request_malformed",
     "request_role",
     "request_table",
@@ -436,6 +459,7 @@ const TALLIES: &[(&str, &str)] = &[
     ),
     ("reconciliations", "roster comparisons begun"),
     ("refutations", "refutations this node signed"),
+    ("removed", "whether an operator removed this node"),
     ("requests_failed", "requests without an answer"),
     ("seats_resigned", "seats this node gave up"),
     ("seats_taken", "seats this node took"),
@@ -444,7 +468,20 @@ const TALLIES: &[(&str, &str)] = &[
         "told_of_itself",
         "members told what other datacenters hold them to have said",
     ),
+    (
+        "told_removed",
+        "questions of removed nodes, answered with their removal alone",
+    ),
 ];
+
+/// An operator's reason, behind a sentence.
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
+}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -76,7 +76,10 @@ impl Federation {
             self.drop("request_malformed");
             return Vec::new();
         };
-        let reply = self.answer(tier, from, ask, now);
+        let reply = match self.removal_of(&from.certified) {
+            Some(removal) => self.answer_removed(&ask, removal),
+            None => self.answer(tier, from, ask, now),
+        };
         self.settle(now);
         let Some(reply) = reply else {
             self.drop("request_unanswerable");
@@ -216,17 +219,19 @@ impl Federation {
         let mut bundles = Vec::new();
         let mut size = 0;
         let mut next = None;
-        for (id, entry) in roster.after(after) {
-            if entry.has_faded(now) || *id == asker {
+        let faded = |id: &NodeId| roster.get(id).is_some_and(|e| e.has_faded(now));
+        for id in roster.ids(after) {
+            if faded(id) || *id == asker {
                 continue;
             }
             if size > PAGE {
                 next = bundles.last().map(|(id, _): &(NodeId, Bundle)| *id);
                 break;
             }
-            let bundle = self.bundle_of(datacenter, id, entry, now);
-            size += weight(&bundle);
-            bundles.push((*id, bundle));
+            if let Some(bundle) = self.bundle(datacenter, id, now) {
+                size += weight(&bundle);
+                bundles.push((*id, bundle));
+            }
         }
         let bundles = bundles.into_iter().map(|(_, b)| b).collect();
         let you = if after.is_none() {
@@ -258,8 +263,15 @@ impl Federation {
         if *id == self.me.id {
             return Some(self.own_bundle());
         }
-        let entry = self.catalog.get(datacenter)?.roster.get(id)?;
-        Some(self.bundle_of(datacenter, id, entry, now))
+        let roster = &self.catalog.get(datacenter)?.roster;
+        match (roster.get(id), roster.removal(id)) {
+            (Some(entry), _) => Some(self.bundle_of(datacenter, id, entry, now)),
+            (None, Some(removal)) => Some(Bundle {
+                removal: Some(Item::with_leaf(removal)),
+                ..Bundle::default()
+            }),
+            (None, None) => None,
+        }
     }
 
     pub(super) fn bundle_of(
@@ -280,10 +292,7 @@ impl Federation {
         Bundle {
             claims: entry.claims().map(Arc::clone).collect(),
             leaf: Arc::clone(&entry.certified().leaf),
-            removal: removal.map(|claim| Item {
-                claim: Arc::clone(claim.bytes()),
-                leaf: Some(Arc::clone(&claim.signer().leaf)),
-            }),
+            removal: removal.map(Item::with_leaf),
             age: if ages {
                 now.since(entry.since)
             } else {
@@ -292,7 +301,8 @@ impl Federation {
         }
     }
 
-    /// Several members: all records first, so that accusers are known before what they say.
+    /// Several members: removals first, so that nobody removed is taken for a newcomer, then all records, so that accusers
+    /// are known before what they say.
     pub(super) fn accept_bundles(
         &mut self,
         bundles: &[Bundle],
@@ -300,6 +310,9 @@ impl Federation {
         now: Time,
     ) -> bool {
         let mut changed = false;
+        for removal in bundles.iter().filter_map(|b| b.removal.as_ref()) {
+            changed |= self.accept(&removal.claim, removal.leaf.as_ref(), arrival, now);
+        }
         for bundle in bundles {
             if let Some(record) = bundle.claims.first() {
                 let arrival = Arrival {
@@ -310,7 +323,7 @@ impl Federation {
             }
         }
         for bundle in bundles {
-            if bundle.claims.len() > 1 || bundle.removal.is_some() {
+            if bundle.claims.len() > 1 {
                 changed |= self.accept_bundle(bundle, arrival, now);
             }
         }
@@ -332,6 +345,11 @@ impl Federation {
             return;
         }
         match result {
+            // It may not know yet; what it says is nobody's word any more.
+            Ok((peer, _)) if self.removal_of(&peer.certified).is_some() => {
+                self.drop("removed_sender");
+                self.give_up(&purpose, now);
+            }
             Ok((peer, body)) if body.len() <= MAX_MESSAGE => match Reply::decode(&body) {
                 Ok(reply) => self.take_reply(purpose, &peer, reply, now),
                 Err(_) => {

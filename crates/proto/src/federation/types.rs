@@ -4,6 +4,7 @@ use crate::{
     identity::{Label, NodeId},
     pool::Tuning,
     trust::Certified,
+    wire::Item,
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -57,6 +58,8 @@ pub struct Memory {
     pub lan_peers: Vec<SocketAddr>,
     /// WAN addresses of servers met, to try beside `join`.
     pub wan_peers: Vec<SocketAddr>,
+    /// Removals of members of this datacenter: should everybody restart at once, nobody else would know.
+    pub removals: Vec<Item>,
 }
 
 /// Own record and leaf, sent in clear (and bound as additional data) with packets to a peer that may not know us yet.

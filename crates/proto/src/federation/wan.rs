@@ -158,9 +158,9 @@ impl Federation {
                 known.seen_again(&claim, direct);
                 continue;
             }
-            let Some(signer) = known
-                .roster
-                .get(&claim.signer)
+            let entry = known.roster.get(&claim.signer);
+            let Some(signer) = entry
+                .filter(|e| e.status != Status::Removed)
                 .map(|e| Arc::clone(e.certified()))
             else {
                 continue;
@@ -216,26 +216,38 @@ impl Federation {
             if teller.is_some_and(|id| *id != self.me.id) {
                 continue;
             }
-            let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == datacenter);
-            // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
-            if told.is_empty() {
-                let peers = self.wan.peers().map(|p| &p.contact);
-                let theirs = peers.filter(|contact| contact.place.rack == datacenter);
-                told = theirs.map(|contact| contact.id).take(TOLD).collect();
-            }
-            for to in told {
-                self.count("told_abroad");
-                self.wan.push_to(to, std::slice::from_ref(item));
-            }
+            self.tell_two(item, &datacenter);
+        }
+    }
+
+    /// Tells the datacenter that it is about, if we are one of those who talk to it.
+    pub(super) fn tell_home(&mut self, item: &Item, datacenter: &Label) {
+        if self.is_seated() {
+            self.tell_two(item, datacenter);
+        }
+    }
+
+    /// Tells two seats of a datacenter.
+    fn tell_two(&mut self, item: &Item, datacenter: &Label) {
+        let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == *datacenter);
+        // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
+        if told.is_empty() {
+            let peers = self.wan.peers().map(|p| &p.contact);
+            let theirs = peers.filter(|contact| contact.place.rack == *datacenter);
+            told = theirs.map(|contact| contact.id).take(TOLD).collect();
+        }
+        for to in told {
+            self.count("told_abroad");
+            self.wan.push_to(to, std::slice::from_ref(item));
         }
     }
 
     /// News from abroad goes on to our own servers: those who sit first, and no more than [`FELLOWS`]; the others fetch it.
     /// What a fellow seat told us goes on to those without a seat, who hear it from nobody else if that one packet is lost.
-    pub(super) fn tell_fellow_servers(&mut self, item: &Item, heard: Tier) {
+    pub(super) fn tell_fellow_servers(&mut self, item: &Item, by_fellow: bool) {
         let servers = self.own().roster.servers();
         let here = servers.filter(|(id, e)| {
-            let lacks = heard == Tier::Wan || !e.record().seat;
+            let lacks = !by_fellow || !e.record().seat;
             **id != self.me.id && lacks && matches!(e.status, Status::Alive | Status::Suspect)
         });
         let mut fellows: Vec<(bool, NodeId)> =
@@ -292,10 +304,9 @@ impl Federation {
         let Some(known) = self.catalog.get(datacenter) else {
             return Vec::new();
         };
-        let holders = known
-            .roster
-            .servers()
-            .filter(|(_, e)| e.record().seat && e.status != Status::Dead);
+        let holders = known.roster.servers().filter(|(_, e)| {
+            e.record().seat && !matches!(e.status, Status::Dead | Status::Removed)
+        });
         // What is held against them comes with the roster: here only who they are and where.
         let plain = |(id, e): (&NodeId, &Entry)| Bundle {
             claims: e.claims().take(1).map(Arc::clone).collect(),

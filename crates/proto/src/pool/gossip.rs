@@ -13,6 +13,8 @@ const LOOK: usize = 64;
 pub enum Priority {
     /// Own refutation or goodbye.
     Own,
+    /// What operators decided.
+    Decision,
     /// Somebody is accused.
     Suspicion,
     /// A record, refutation or goodbye of another.
@@ -130,6 +132,17 @@ mod tests {
             went.extend(news);
         }
         assert_eq!(went, [item(2), item(2), item(1), item(1)]);
+    }
+
+    #[test]
+    fn what_operators_decided_goes_before_everything_but_our_own_words() {
+        let mut gossip = Gossip::default();
+        gossip.insert(&item(1), id(1), id(1), Priority::Suspicion, 1);
+        gossip.insert(&item(2), id(2), id(2), Priority::Decision, 1);
+        gossip.insert(&item(3), id(3), id(3), Priority::Own, 1);
+        let mut news = Vec::new();
+        gossip.take(&mut 1_000, &id(9), &mut news);
+        assert_eq!(news, [item(3), item(2), item(1)]);
     }
 
     #[test]

@@ -121,9 +121,9 @@ impl Roster {
     /// Set hashes by id prefix.
     pub fn buckets(&self, bits: u8) -> Vec<u64> {
         let mut buckets = vec![0_u64; 1 << bits.min(12)];
-        for (id, entry) in self.iter() {
-            if let Some(bucket) = buckets.get_mut(bucket_of(id, bits)) {
-                *bucket = bucket.wrapping_add(entry.hash());
+        for (id, hash) in self.hashes() {
+            if let Some(bucket) = buckets.get_mut(bucket_of(&id, bits)) {
+                *bucket = bucket.wrapping_add(hash);
             }
         }
         buckets
@@ -141,14 +141,14 @@ impl Roster {
         let mut entries: Vec<(NodeId, u64)> = Vec::new();
         let mut numbers = Vec::new();
         // Ids and prefixes have one order, so one walk over the members serves all prefixes.
-        let mut members = self.iter().filter(|(_, e)| e.hash() != 0).peekable();
+        let mut members = self.hashes().filter(|(_, hash)| *hash != 0).peekable();
         for (number, (own, their)) in (0_u32..).zip(ours.iter().zip(theirs)) {
             let whole = entries.len();
-            while let Some((id, entry)) =
+            while let Some(entry) =
                 members.next_if(|(id, _)| bucket_of(id, bits) == number as usize)
             {
                 if own != their {
-                    entries.push((*id, entry.hash()));
+                    entries.push(entry);
                 }
             }
             if own == their {

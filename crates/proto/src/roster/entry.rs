@@ -427,6 +427,10 @@ impl Entry {
 
     /// What it adds to the set hash in its present state.
     pub(super) fn state_hash(&self) -> u64 {
+        // Its removal is counted instead.
+        if self.status == Status::Removed {
+            return 0;
+        }
         let quiet = self.alive().is_none() && self.leave().is_none();
         if quiet && self.status == Status::Alive {
             return self.card.living();

@@ -5,6 +5,7 @@
 
 mod digest;
 mod entry;
+mod removal;
 mod verdict;
 
 pub use digest::{Digests, bits_for, bucket_of};
@@ -196,19 +197,12 @@ impl Roster {
         self.servers.iter().filter_map(entry)
     }
 
-    /// A removal of this member.
-    pub fn removal(&self, id: &NodeId) -> Option<&Verified<Claim>> {
-        self.removals.get(id)
-    }
-
     /// What led to a member's status, for somebody who knew the member before.
     pub fn last_news(&self, id: &NodeId) -> Vec<Item> {
         match (self.get(id), self.removal(id)) {
-            (Some(entry), Some(removal)) if entry.status == Status::Removed => vec![Item {
-                claim: Arc::clone(removal.bytes()),
-                leaf: Some(Arc::clone(&removal.signer().leaf)),
-            }],
-            (entry, _) => entry.map(Entry::last_news).unwrap_or_default(),
+            (Some(entry), _) if entry.status != Status::Removed => entry.last_news(),
+            (_, Some(removal)) => vec![Item::with_leaf(removal)],
+            _ => Vec::new(),
         }
     }
 
@@ -246,10 +240,7 @@ impl Roster {
                         .iter()
                         .all(|c| c.accuser.id != claim.signer || stronger(a, claim, c))
             }
-            (Body::Removal(r), _) => self
-                .removals
-                .get(&r.removed)
-                .is_none_or(|held| (until(held), held.bytes()) < (r.until, claim.bytes())),
+            (Body::Removal(_), _) => self.would_remove(claim),
             (Body::Alive(_) | Body::Leave(_) | Body::Accusation(_) | Body::Head(_), _) => false,
         }
     }
@@ -278,7 +269,7 @@ impl Roster {
                 None => Outcome::Unknown,
             },
             Body::Accusation(accusation) => self.merge_accusation(claim, accusation, now),
-            Body::Removal(_) => self.merge_removal(claim),
+            Body::Removal(_) => self.merge_removal(claim, now, unix),
             Body::Head(_) => Outcome::NotAllowed,
         };
         if outcome.is_news() {
@@ -350,18 +341,6 @@ impl Roster {
         outcome
     }
 
-    fn merge_removal(&mut self, claim: &Verified<Claim>) -> Outcome {
-        match self.removals.get(&claim.subject()) {
-            Some(held) if (until(held), held.bytes()) >= (until(claim), claim.bytes()) => {
-                return Outcome::Stale;
-            }
-            None if self.removals.len() >= MAX_REMOVALS => return Outcome::Full,
-            _ => {}
-        }
-        self.removals.insert(claim.subject(), claim.clone());
-        Outcome::New
-    }
-
     /// Drops the oldest `left`, else the oldest `dead`.
     fn make_room(&mut self, now: Time) -> bool {
         let oldest = |status| {
@@ -395,16 +374,7 @@ impl Roster {
 
     /// Forgets what is due: tombstones after a day, anybody 5 minutes after the certificate's end, removals after theirs.
     pub fn reap(&mut self, now: Time, unix: u64) -> Vec<(NodeId, Label)> {
-        let over: Vec<NodeId> = self
-            .removals
-            .iter()
-            .filter(|(_, claim)| until(claim) < unix)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in over {
-            self.removals.remove(&id);
-            self.recompute(id, now, Duration::ZERO, unix);
-        }
+        self.end_removals(now, unix);
         let some_end = self.first_end + AFTER_CERTIFICATE < unix;
         if !some_end && self.stand(Status::Dead) + self.stand(Status::Left) == 0 {
             return Vec::new();
@@ -536,12 +506,6 @@ impl Roster {
         self.dead = dead;
     }
 
-    fn is_removed(&self, id: &NodeId, unix: u64) -> bool {
-        self.removals
-            .get(id)
-            .is_some_and(|claim| until(claim) >= unix)
-    }
-
     /// Keeps the count of present members by rack in step with the subject's own claims.
     fn settle_present(&mut self, subject: NodeId, unix: u64) {
         let removed = self.is_removed(&subject, unix);
@@ -577,14 +541,6 @@ fn leave(racks: &mut Racks, rack: &(Label, Label)) {
 /// Whether a member of this status does not answer, as far as is known.
 fn is_lost(status: Status) -> bool {
     matches!(status, Status::Suspect | Status::Unreachable | Status::Dead)
-}
-
-fn until(claim: &Claim) -> u64 {
-    if let Body::Removal(r) = &claim.body {
-        r.until
-    } else {
-        0
-    }
 }
 
 /// Of one accuser's accusations the newer incarnation holds; then one that could count for a verdict at any floor, one whose

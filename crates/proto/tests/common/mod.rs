@@ -16,7 +16,7 @@ use pelago_proto::{
     claim::{
         Accusation, Alive, Basis, Body, Claim, Head, Leave, Record, Removal, Verified, Versions,
     },
-    federation::{Federation, Peer, Settings},
+    federation::{Federation, Memory, Peer, Settings},
     identity::{Incarnation, Label, Location, NodeId, Role},
     roster::{Outcome, Roster},
     time::Time,
@@ -276,11 +276,20 @@ impl Node {
     }
 
     pub(crate) fn remove(&self, removed: NodeId, until: u64) -> Verified<Claim> {
-        self.sign(Body::Removal(Removal { removed, until }))
+        self.sign(Body::Removal(Removal {
+            removed,
+            until,
+            reason: String::new(),
+        }))
     }
 
     /// A federation of this node that has announced itself, alone so far.
     pub(crate) fn start(self: &Arc<Self>) -> Federation {
+        self.start_with(Memory::default())
+    }
+
+    /// The same with what an earlier life left behind.
+    pub(crate) fn start_with(self: &Arc<Self>, memory: Memory) -> Federation {
         let record = self.says(Incarnation::default());
         let any = || vec!["0.0.0.0/0".parse().unwrap()];
         let settings = Settings {
@@ -296,7 +305,7 @@ impl Node {
             tuning: pelago_proto::pool::Tuning::default(),
             seats: 3,
             version: "0.1.0".into(),
-            memory: Default::default(),
+            memory,
         };
         let trust: Arc<dyn Trust> = Arc::<Self>::clone(self);
         let mut federation = Federation::new(settings, trust, [7; 32], NOW).unwrap();
@@ -313,6 +322,10 @@ impl Trust for Node {
     fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         let issued = self.realm.issued.lock().unwrap();
         issued.get(leaf).cloned().ok_or(Refusal("malformed"))
+    }
+
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        self.certify(leaf)
     }
 
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {

@@ -25,6 +25,9 @@ impl Trust for Impostor<'_> {
     fn certify(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
         self.hand.certify(leaf)
     }
+    fn certify_ended(&self, leaf: &[u8]) -> Result<Arc<Certified>, Refusal> {
+        self.hand.certify_ended(leaf)
+    }
     fn verify(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         self.hand.verify(key, message, signature)
     }
