@@ -343,7 +343,7 @@ impl Pool {
     /// Pushes facts to `fanout` drawn peers at once, except the one they came from. Our own words go to twice as many: if their
     /// first packets are lost, nobody else repeats them.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
-        let times = if from.is_none() { 2 } else { 1 };
+        let times = if from.is_none() { 4 } else { 1 };
         let fanout = self.profile.tuning.fanout * times;
         let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
         self.spread(targets, items);
