@@ -66,8 +66,6 @@ pub(crate) struct Process {
     pub(crate) paused: bool,
     /// Its timers run, but nothing gets out or in: the processor is busy with others (Lifeguard's model, §V).
     pub(crate) starved: bool,
-    /// When it last sent all at once what it could not send while it was starved.
-    pub(crate) caught_up: Option<Time>,
     pub(crate) inbox: VecDeque<Happening>,
 }
 

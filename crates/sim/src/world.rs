@@ -240,7 +240,6 @@ impl World {
             spins: 0,
             paused: false,
             starved: false,
-            caught_up: None,
             inbox: VecDeque::new(),
         });
     }
@@ -411,7 +410,6 @@ impl World {
         };
         process.paused = false;
         if std::mem::take(&mut process.starved) {
-            process.caught_up = Some(self.now);
             self.drive(host);
         }
         let Some(process) = self.process(host) else {

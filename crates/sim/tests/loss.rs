@@ -1,6 +1,6 @@
 //! Bad links: nobody dies of them, and they cost few signatures.
 
-use pelago_proto::view::EventKind;
+use pelago_proto::view::{EventKind, Status};
 use pelago_sim::{Link, Links, Plan, World, millis, secs};
 
 #[test]
@@ -112,4 +112,39 @@ fn without_a_single_push_set_hashes_alone_carry_the_news() {
     });
     let after = world.total_counts()["reconciliations"];
     assert!(after - before < 3.0, "{} reconciliations", after - before);
+}
+
+#[test]
+fn pushes_alone_reach_everybody_because_everybody_is_somebodys_successor() {
+    let plan = Plan::new(32)
+        .datacenter("solo")
+        .zones(2)
+        .racks(2)
+        .servers(4)
+        .clients(36);
+    let mut world = plan
+        .tune(|settings| {
+            settings.tuning.fanout = 3;
+            settings.tuning.rides = 0;
+            settings.tuning.catch_up = false;
+        })
+        .build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(30),
+        World::everyone_sees_alive,
+    );
+    world.run_until("all views are alike", secs(30), World::digests_agree);
+    for number in 1..=10 {
+        world.run_for(secs(3));
+        let name = format!("solo-c{number}");
+        world.leave(&name);
+        // Comparing set hashes would take a second.
+        world.run_until("everybody heard the goodbye", millis(100), |world| {
+            let still_here = (number + 1..=36).map(|n| format!("solo-c{n}"));
+            let mut viewers = still_here.chain((1..=4).map(|n| format!("solo-s{n}")));
+            viewers.all(|viewer| world.sees(&viewer, &name, Status::Left))
+        });
+    }
 }

@@ -340,12 +340,20 @@ impl Pool {
             .insert(item, subject, signer, priority, self.profile.tuning.rides);
     }
 
-    /// Pushes facts to `fanout` drawn peers at once, except the one they came from. Our own words go to twice as many: if their
-    /// first packets are lost, nobody else repeats them.
+    /// Pushes facts at once to `fanout` peers: our successor in our rack, so that whom no lot falls on has somebody who tells it
+    /// (Voulgaris and van Steen 2007, RingCast), and others drawn; not to whom they came from. Our own words go to four times as many:
+    /// if their first packets are lost, nobody else repeats them.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
         let times = if from.is_none() { 4 } else { 1 };
         let fanout = self.profile.tuning.fanout * times;
-        let targets = self.draw(fanout, |p| Some(p.contact.id) != from);
+        let successor = self.peers.successor(&self.me.id).map(|p| p.contact.id);
+        let on_a_ring = self.profile.tuning.successor && fanout > 0;
+        let next = successor.filter(|id| on_a_ring && Some(*id) != from);
+        let drawn = fanout.saturating_sub(next.iter().len());
+        let mut targets = self.draw(drawn, |p| {
+            Some(p.contact.id) != from && Some(p.contact.id) != next
+        });
+        targets.extend(next);
         self.spread(targets, items);
     }
 

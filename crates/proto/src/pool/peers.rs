@@ -137,6 +137,14 @@ impl Peers {
         self.strata[..DEAD].iter().flat_map(Table::rows)
     }
 
+    /// The next unaccused peer of our rack by id, after the last the first; alone in a rack, of our zone.
+    pub(super) fn successor(&self, me: &NodeId) -> Option<&Peer> {
+        let near = self.strata[..DEAD].iter().find(|s| !s.is_empty())?;
+        let ring = near.after(Some(*me)).iter().chain(near.rows());
+        ring.take(near.len())
+            .find(|peer| peer.standing == Standing::Alive)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.standing.iter().sum()
     }

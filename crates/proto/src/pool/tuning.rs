@@ -8,6 +8,8 @@
 pub struct Tuning {
     /// Peers that news is pushed to on first receipt (5); 0: news only rides on pings and acks.
     pub fanout: usize,
+    /// One of them is the successor in the own rack, so that everybody is somebody's.
+    pub successor: bool,
     /// Times that a news item rides on pings and acks (2).
     pub rides: u8,
     /// Who shows a set hash that we had lately is sent what changed since.
@@ -37,6 +39,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             fanout: 5,
+            successor: true,
             rides: 2,
             catch_up: true,
             shares: [50, 30, 20],

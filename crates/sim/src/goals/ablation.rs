@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A mechanism and how to do without it.
 type Without = (&'static str, fn(&mut Settings));
 
-const MECHANISMS: [Without; 14] = [
+const MECHANISMS: [Without; 15] = [
     ("everything on", |_| {}),
     ("no fixed observers", |settings| {
         settings.tuning.observers = false
@@ -30,6 +30,7 @@ const MECHANISMS: [Without; 14] = [
         settings.tuning.fanout = 0;
         settings.tuning.rides = 12;
     }),
+    ("no successor", |settings| settings.tuning.successor = false),
     ("no catching up", |settings| {
         settings.tuning.catch_up = false
     }),

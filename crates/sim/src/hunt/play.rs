@@ -277,7 +277,7 @@ impl<'a> Player<'a> {
                 if world.slots[host].awake().is_some() {
                     let tolerance = world.slots[host].settings.pause_tolerance;
                     truth.pause(host, now, until, tolerance);
-                    truth.hold(lasting);
+                    truth.hold(host, lasting, until);
                     world.pause_for(&node, lasting);
                 }
             }
@@ -286,13 +286,14 @@ impl<'a> Player<'a> {
                 if world.slots[host].awake().is_some() {
                     let tolerance = world.slots[host].settings.pause_tolerance;
                     truth.pause(host, now, until, tolerance);
-                    truth.hold(lasting);
+                    truth.hold(host, lasting, until);
                     world.starve_for(&node, lasting);
                 }
             }
             Fault::Clog { node, .. } => {
-                truth.disturb(host(world, &node), until);
-                truth.hold(lasting);
+                let host = host(world, &node);
+                truth.disturb(host, until);
+                truth.hold(host, lasting, until);
                 world.clog_for(&node, lasting);
             }
             Fault::Loss {

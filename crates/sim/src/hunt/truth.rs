@@ -17,6 +17,8 @@ const PEACE: Duration = Duration::from_secs(20);
 /// A head counts this long as news, and may be so long on its way.
 const STALE: Duration = Duration::from_secs(10);
 const UNDER_WAY: Duration = Duration::from_secs(6);
+/// Datagrams that a node sends and is sent in a second, generously.
+const A_SECOND: usize = 100;
 /// Two pauses within the tolerance count as two only if so much lies between them.
 const BREATH: Duration = Duration::from_secs(4);
 
@@ -53,6 +55,8 @@ pub(crate) struct Truth {
     spoke: BTreeMap<Label, Time>,
     /// For how long messages can have lain with processes that did not run, all of them together.
     held: Duration,
+    /// Until when those to each host last waited, and how long.
+    backlog: BTreeMap<usize, (Time, Duration)>,
     /// The network itself is too bad for promises until then.
     rough_until: Time,
 }
@@ -78,9 +82,23 @@ impl Truth {
         }
     }
 
-    /// Messages to somebody wait for so long.
-    pub(crate) fn hold(&mut self, lasting: Duration) {
+    /// Messages to somebody wait for so long, until then.
+    pub(crate) fn hold(&mut self, host: usize, lasting: Duration, until: Time) {
         self.held += lasting;
+        self.backlog.insert(host, (until, lasting));
+    }
+
+    /// How many datagrams may have waited at a host that goes on just now, to be sent or answered all at once.
+    pub(crate) fn backlog(&self, world: &World, host: usize) -> usize {
+        let Some((until, lasting)) = self.backlog.get(&host) else {
+            return 0;
+        };
+        let over = world.now >= *until && world.now.since(*until) <= Duration::from_secs(2);
+        if over {
+            A_SECOND * lasting.as_secs() as usize
+        } else {
+            0
+        }
     }
 
     /// Notes who runs just now.

@@ -82,7 +82,7 @@ impl Wire {
         }
         if let Sent::Datagram(transmit) = sent {
             self.check_address(world, truth, host, transmit)?;
-            self.check_rate(world, host)?;
+            self.check_rate(world, truth, host)?;
         }
         for claim in claims(sent) {
             self.check_claim(world, truth, host, &claim)?;
@@ -114,21 +114,17 @@ impl Wire {
         Ok(())
     }
 
-    fn check_rate(&mut self, world: &World, host: usize) -> Verdict {
+    fn check_rate(&mut self, world: &World, truth: &Truth, host: usize) -> Verdict {
         if world.now.since(self.second) >= Duration::from_secs(1) {
             self.second = world.now;
             self.said = (0, self.said.0);
             self.sent.clear();
             self.records.clear();
         }
-        let process = world.slots[host].process.as_ref();
-        // What lay there for as long as it was starved was not sent in this second.
-        if process.is_some_and(|process| process.caught_up == Some(world.now)) {
-            return Ok(());
-        }
         let sent = self.sent.entry(host).or_default();
         *sent += 1;
-        let most = QUIET + PER_CLAIM * (self.said.0 + self.said.1) + 10 * world.slots.len();
+        let claims = PER_CLAIM * (self.said.0 + self.said.1);
+        let most = QUIET + claims + 10 * world.slots.len() + truth.backlog(world, host);
         if *sent > most {
             let detail = format!(
                 "{} sent {sent} datagrams in a second",
