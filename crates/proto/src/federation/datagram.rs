@@ -12,6 +12,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 impl Federation {
     /// The LAN key under which packets from `from` are sealed, if that member is known.
     pub fn lan_key(&self, from: NodeId) -> Option<[u8; 32]> {
+        // Whom we talk to is known to the pool as the roster has it; whoever left, or is barred, is not.
+        if let Some(peer) = self.lan.peer(&from) {
+            return Some(peer.contact.key);
+        }
         let entry = self.own().roster.get(&from)?;
         (!self.barred.contains(&from)).then_some(entry.record().lan_key)
     }
@@ -79,17 +83,13 @@ impl Federation {
             return;
         };
         let known = match tier {
-            Tier::Lan => self.own().roster.get(&from).is_some(),
+            // Whoever can seal to our key knows our record of this boot.
+            Tier::Lan => self.lan.introduced(&from) || self.own().roster.get(&from).is_some(),
             Tier::Wan => self.home(&from).is_some(),
         };
         if !known {
             self.drop("unknown_sender");
             return;
-        }
-        let own = self.own_digests().current();
-        // Whoever can seal to our key knows our record of this boot.
-        if tier == Tier::Lan {
-            self.lan.introduced(&from);
         }
         match frame {
             Frame::Ping {
@@ -134,6 +134,7 @@ impl Federation {
                 target,
                 within,
             } if tier == Tier::Lan => {
+                let own = self.own_digests().current();
                 self.lan
                     .handle_ping_req(from, number, target, within, own, now);
             }
