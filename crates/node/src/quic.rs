@@ -13,6 +13,7 @@ use crate::{
     streams::{self, Service},
     trust::{Alpn, NodeTrust},
 };
+use bytes::Bytes;
 use ipnet::IpNet;
 use pelago_proto::{
     federation::{Peer, RequestError, Tier},
@@ -151,7 +152,7 @@ impl Quic {
         self: &Arc<Self>,
         to: NodeId,
         address: SocketAddr,
-        payload: Vec<u8>,
+        payload: Arc<[u8]>,
     ) -> DatagramFate {
         let Some(link) = self.links.get(to) else {
             if self.dials.idle(Some(to), address) {
@@ -162,7 +163,7 @@ impl Quic {
             }
             return DatagramFate::NoLink;
         };
-        match link.connection.send_datagram(payload.into()) {
+        match link.connection.send_datagram(Bytes::from_owner(payload)) {
             Ok(()) => DatagramFate::Sent,
             Err(quinn::SendDatagramError::TooLarge) => DatagramFate::TooLarge,
             Err(_) => DatagramFate::NoLink,

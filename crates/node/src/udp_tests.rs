@@ -68,7 +68,7 @@ impl End {
             key: to.key.public(),
             introduction,
             path: Path::Main,
-            payload: payload.to_vec(),
+            payload: payload.into(),
         });
     }
 
@@ -267,7 +267,7 @@ async fn a_closed_port_is_heard_and_an_open_silent_one_is_not() {
             key: b.key.public(),
             introduction: None,
             path: Path::Fresh(ProbeId(id)),
-            payload: b"ping".to_vec(),
+            payload: b"ping"[..].into(),
         });
     };
     probe(1, silent.local_addr().expect("address"));
@@ -299,7 +299,7 @@ async fn closed_port_probes_are_bounded() {
             key: b.key.public(),
             introduction: None,
             path: Path::Fresh(ProbeId(id)),
-            payload: Vec::new(),
+            payload: Vec::new().into(),
         });
     }
     assert_eq!(a.dropped(), [("probes", 10)]);

@@ -31,6 +31,100 @@ const ATTESTED_FOR: Duration = Duration::from_secs(30);
 /// So many of a signer's last digests count.
 const ATTESTED_DIGESTS: usize = 16;
 
+/// All datacenters that are known, by name: the own one always, which is asked for with every packet, and at most
+/// [`MAX_DATACENTERS`]; most members know no other.
+#[derive(Debug)]
+pub struct Catalog {
+    known: Vec<(Label, Known)>,
+    own: usize,
+}
+
+impl Catalog {
+    /// The own datacenter alone.
+    pub fn new(own: &Label) -> Self {
+        Self {
+            known: vec![(own.clone(), Known::new(own.clone()))],
+            own: 0,
+        }
+    }
+
+    /// The own datacenter.
+    pub fn own(&self) -> &Known {
+        &self.known[self.own].1
+    }
+
+    /// One datacenter.
+    pub fn get(&self, datacenter: &Label) -> Option<&Known> {
+        let at = self.find(datacenter).ok()?;
+        self.known.get(at).map(|(_, known)| known)
+    }
+
+    /// One datacenter, to be changed.
+    pub fn get_mut(&mut self, datacenter: &Label) -> Option<&mut Known> {
+        let at = self.find(datacenter).ok()?;
+        self.known.get_mut(at).map(|(_, known)| known)
+    }
+
+    /// Whether it is known.
+    pub fn contains(&self, datacenter: &Label) -> bool {
+        self.find(datacenter).is_ok()
+    }
+
+    /// Adds a datacenter about which nothing was said yet, if it is not there.
+    pub fn add(&mut self, datacenter: &Label) {
+        if let Err(at) = self.find(datacenter) {
+            let known = Known::new(datacenter.clone());
+            self.known.insert(at, (datacenter.clone(), known));
+            self.own += usize::from(at <= self.own);
+        }
+    }
+
+    /// Takes a datacenter out; never the own one.
+    pub fn remove(&mut self, datacenter: &Label) {
+        if let Ok(at) = self.find(datacenter)
+            && at != self.own
+        {
+            self.known.remove(at);
+            self.own -= usize::from(at < self.own);
+        }
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Label, &Known)> {
+        self.known.iter().map(|(label, known)| (label, known))
+    }
+
+    /// All of them, by name, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Label, &mut Known)> {
+        self.known.iter_mut().map(|(label, known)| (&*label, known))
+    }
+
+    /// Their names.
+    pub fn keys(&self) -> impl Iterator<Item = &Label> {
+        self.iter().map(|(label, _)| label)
+    }
+
+    /// What is known of each.
+    pub fn values(&self) -> impl Iterator<Item = &Known> {
+        self.iter().map(|(_, known)| known)
+    }
+
+    fn find(&self, datacenter: &Label) -> Result<usize, usize> {
+        let own = self.known.get(self.own);
+        // Mostly it is the own one, and mostly by the very same label.
+        if own.is_some_and(|(label, _)| label == datacenter) {
+            return Ok(self.own);
+        }
+        self.known
+            .binary_search_by(|(label, _)| label.cmp(datacenter))
+    }
+}
+
 /// The newest head of one signer.
 #[derive(Clone, Debug)]
 pub struct HeldHead {

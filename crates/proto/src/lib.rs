@@ -31,6 +31,7 @@ pub mod pool;
 pub mod roster;
 pub mod sampler;
 pub mod table;
+mod tally;
 pub mod time;
 pub mod trust;
 pub mod view;

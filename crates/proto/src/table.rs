@@ -1,7 +1,7 @@
 //! Members by id, packed into one vector: what a node keeps of each member is a few words, thousands of times.
 //!
-//! A tree would spend as much on its nodes as on what is in them. Ids are hashes, so where one stands can nearly be told
-//! from its first bytes; whoever chose ids to spoil that gets a binary search.
+//! A tree would spend as much on its nodes as on what is in them. Ids are hashes, so their first bits tell nearly where one
+//! stands; whoever chose ids to spoil that gets a binary search.
 
 use crate::identity::NodeId;
 
@@ -23,11 +23,23 @@ pub fn head(id: &NodeId) -> u32 {
 #[derive(Clone, Debug)]
 pub struct Table<T> {
     rows: Vec<T>,
+    /// Where the rows begin whose heads have the same first bits, for each value of those bits, and where the last ones end. A
+    /// search looks here and at very few rows: each look is a miss of the processor's caches, which is what it costs.
+    starts: Vec<u32>,
+    /// How many first bits; none while there are so few rows that nothing need be looked up.
+    bits: u32,
 }
+
+/// Rows to each value of the first bits, on average, from which on one bit more is looked at.
+const CROWDED: usize = 4;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: Vec::new() }
+        Self {
+            rows: Vec::new(),
+            starts: Vec::new(),
+            bits: 0,
+        }
     }
 }
 
@@ -81,7 +93,13 @@ impl<T: Row> Table<T> {
                     // By an eighth: doubling would leave a third of all memory empty.
                     self.rows.reserve_exact(self.rows.len() / 8 + 4);
                 }
+                self.later_starts(row.head())
+                    .iter_mut()
+                    .for_each(|start| *start += 1);
                 self.rows.insert(at, row);
+                if self.rows.len() > CROWDED << self.bits {
+                    self.look_closer();
+                }
                 None
             }
         }
@@ -89,48 +107,50 @@ impl<T: Row> Table<T> {
 
     /// Takes a row out.
     pub fn remove(&mut self, id: &NodeId) -> Option<T> {
-        self.find(id).ok().map(|at| self.rows.remove(at))
+        let row = self.find(id).ok().map(|at| self.rows.remove(at))?;
+        self.later_starts(row.head())
+            .iter_mut()
+            .for_each(|start| *start -= 1);
+        Some(row)
     }
 
-    /// Where an id is, or where it would be: searched from where evenly spread ids would have it.
+    /// Where an id is, or where it would be.
     fn find(&self, id: &NodeId) -> Result<usize, usize> {
-        let (rows, head) = (&self.rows[..], head(id));
+        let head = head(id);
+        let value = self.first_bits(head);
+        let (low, high) = match self.starts.get(value..) {
+            Some([low, high, ..]) => (*low as usize, *high as usize),
+            _ => (0, self.rows.len()),
+        };
         // The id itself is elsewhere in memory: it is looked at only where heads are equal.
         let is_below = |row: &T| row.head() < head || (row.head() == head && row.id() < id);
-        let below = |at: usize| rows.get(at).is_some_and(is_below);
-        let mut low = self.guess(head);
-        let (mut high, mut step) = (low, 1);
-        while low > 0 && !below(low - 1) {
-            high = low - 1;
-            low = low.saturating_sub(step);
-            step *= 2;
-        }
-        while below(high) {
-            low = high + 1;
-            high = (high + step).min(rows.len());
-            step *= 2;
-        }
-        let between = rows.get(low..high).unwrap_or_default();
+        let between = self.rows.get(low..high).unwrap_or_default();
         let at = low + between.partition_point(is_below);
-        if rows.get(at).is_some_and(|row| row.id() == id) {
-            Ok(at)
-        } else {
-            Err(at)
+        match self.rows.get(at) {
+            Some(row) if row.head() == head && row.id() == id => Ok(at),
+            _ => Err(at),
         }
     }
 
-    /// Where this head would be if heads were spread evenly, and, since they are not quite, how far that is from where a row
-    /// with it would be, twice: every look is a miss of the processor's caches.
-    fn guess(&self, head: u32) -> usize {
-        let rows = &self.rows[..];
-        let mut at = ((u64::from(head) * rows.len() as u64) >> 32) as usize;
-        for _ in 0..2 {
-            let Some(row) = rows.get(at) else { break };
-            let apart = i64::from(head) - i64::from(row.head());
-            let off = (apart * rows.len() as i64) >> 32;
-            at = at.saturating_add_signed(off as isize).min(rows.len() - 1);
-        }
-        at
+    fn first_bits(&self, head: u32) -> usize {
+        (u64::from(head) << self.bits >> 32) as usize
+    }
+
+    /// Where rows begin that come after this one whatever their last bits.
+    fn later_starts(&mut self, head: u32) -> &mut [u32] {
+        let later = self.first_bits(head) + 1;
+        self.starts.get_mut(later..).unwrap_or_default()
+    }
+
+    /// Tells rows apart by so many bits that there are one or two to each value.
+    fn look_closer(&mut self) {
+        self.bits = self.rows.len().ilog2().min(u32::BITS);
+        let (bits, rows) = (self.bits, &self.rows);
+        let below =
+            |value: u64| rows.partition_point(|row| u64::from(row.head()) << bits >> 32 < value);
+        let starts =
+            (0..=1_u64 << bits).map(|value| u32::try_from(below(value)).unwrap_or(u32::MAX));
+        self.starts = starts.collect();
     }
 }
 

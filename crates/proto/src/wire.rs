@@ -7,9 +7,9 @@ use crate::{
     claim::{Claim, Verified},
     identity::{Label, NodeId},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use serde_bytes::{ByteArray, ByteBuf};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// The protocol version in every message.
 pub const VERSION: u8 = 1;
@@ -246,6 +246,8 @@ pub enum Reply {
 type Bytes8 = ByteArray<8>;
 type Bytes16 = ByteArray<16>;
 type ItemWire = (ByteBuf, Option<ByteBuf>);
+/// The same in a datagram.
+type NewsWire = (Blob, Option<Blob>);
 type BundleWire = (Vec<ByteBuf>, ByteBuf, Option<ItemWire>, u64);
 type HeadWire = (ByteBuf, Option<ByteBuf>, u64, bool);
 
@@ -260,6 +262,20 @@ fn item_in((claim, leaf): ItemWire) -> Item {
         claim: claim.into_vec().into(),
         leaf: leaf.map(|l| l.into_vec().into()),
     }
+}
+fn news_out(news: &[Item]) -> Vec<NewsWire> {
+    let wire = |item: &Item| {
+        let leaf = item.leaf.as_ref().map(Arc::clone);
+        (Blob(Arc::clone(&item.claim)), leaf.map(Blob))
+    };
+    news.iter().map(wire).collect()
+}
+fn news_in(news: Vec<NewsWire>) -> Vec<Item> {
+    let item = |(claim, leaf): NewsWire| Item {
+        claim: claim.0,
+        leaf: leaf.map(|leaf| leaf.0),
+    };
+    news.into_iter().map(item).collect()
 }
 fn items_out(items: &[Item]) -> Vec<ItemWire> {
     items.iter().map(item_out).collect()
@@ -320,6 +336,31 @@ fn id_in(id: Bytes16) -> NodeId {
     NodeId(id.into_array())
 }
 
+/// A byte string of a datagram, kept as it is wanted: nothing else is copied as often as news.
+struct Blob(Arc<[u8]>);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(bytes.into()))
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
+}
+
 /// A message body behind version and type.
 type Envelope<T> = (u8, u8, T);
 
@@ -363,20 +404,20 @@ impl Frame {
                 watch,
                 digest,
                 news,
-            } => pack(1, (*number, *watch, bytes(*digest), items_out(news))),
+            } => pack(1, (*number, *watch, bytes(*digest), news_out(news))),
             Self::Ack {
                 number,
                 spacing,
                 digest,
                 news,
-            } => pack(2, (*number, *spacing, bytes(*digest), items_out(news))),
+            } => pack(2, (*number, *spacing, bytes(*digest), news_out(news))),
             Self::PingReq {
                 number,
                 target,
                 within,
             } => pack(3, (*number, id_out(target), millis(*within))),
             Self::Relayed { number, answered } => pack(4, (*number, *answered)),
-            Self::News { news } => pack(5, items_out(news)),
+            Self::News { news } => pack(5, news_out(news)),
             Self::Heads { heads } => pack(6, heads_out(heads)),
         }
     }
@@ -385,13 +426,13 @@ impl Frame {
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
         match kind(input, MAX_DATAGRAM + 64)? {
             1 => {
-                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<ItemWire>) =
+                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<NewsWire>) =
                     unpack(input)?;
                 Ok(Self::Ping {
                     number,
                     watch,
                     digest: hash(digest),
-                    news: items_in(news),
+                    news: news_in(news),
                 })
             }
             2 => {
@@ -399,13 +440,13 @@ impl Frame {
                     u64,
                     Option<(u32, u32)>,
                     Bytes8,
-                    Vec<ItemWire>,
+                    Vec<NewsWire>,
                 ) = unpack(input)?;
                 Ok(Self::Ack {
                     number,
                     spacing,
                     digest: hash(digest),
-                    news: items_in(news),
+                    news: news_in(news),
                 })
             }
             3 => {
@@ -421,7 +462,7 @@ impl Frame {
                 Ok(Self::Relayed { number, answered })
             }
             5 => Ok(Self::News {
-                news: items_in(unpack(input)?),
+                news: news_in(unpack(input)?),
             }),
             6 => Ok(Self::Heads {
                 heads: heads_in(unpack(input)?),

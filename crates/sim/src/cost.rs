@@ -10,6 +10,22 @@ pub fn processor_time() -> f64 {
     nanos.unwrap_or(0.0) / 1e9
 }
 
+/// Most bytes of this process that ever were in memory at once; 0 where the kernel does not say.
+pub fn peak_resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1_024
+}
+
+/// Lets [`peak_resident`] begin anew, where the kernel allows that.
+pub(crate) fn forget_peak() {
+    const PEAK: &str = "5";
+    let _ = std::fs::write("/proc/self/clear_refs", PEAK);
+}
+
 /// Bytes of this process that are in memory; 0 where the kernel does not say.
 pub fn resident() -> u64 {
     const PAGE: u64 = 4_096;
@@ -19,4 +35,20 @@ pub fn resident() -> u64 {
         .nth(1)
         .and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * PAGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_remembers_what_was_given_back() {
+        const SIZE: usize = 64 << 20;
+        let before = peak_resident();
+        let much = std::hint::black_box(vec![1_u8; SIZE]);
+        drop(much);
+        let peak = peak_resident();
+        assert!(peak >= before + SIZE as u64 / 2, "{before} {peak}");
+        assert!(peak >= resident(), "{peak}");
+    }
 }

@@ -52,7 +52,7 @@ mod warm;
 mod world;
 
 pub use census::Census;
-pub use cost::{processor_time, resident};
+pub use cost::{peak_resident, processor_time, resident};
 pub use history::Spread;
 pub use ledger::{Ledger, Wrong};
 pub use net::{Burst, Link, Links, Shape};

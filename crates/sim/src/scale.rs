@@ -2,7 +2,7 @@
 
 use clap::Args;
 use pelago_proto::view::EventKind;
-use pelago_sim::{Census, Plan, Progress, World, processor_time, resident, secs};
+use pelago_sim::{Census, Plan, Progress, World, peak_resident, processor_time, resident, secs};
 use std::fmt::Write as _;
 
 /// What `pelago-sim scale` is told.
@@ -87,6 +87,8 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<String, String> {
     line("resident memory", bytes / (1 << 30) as f64, "GiB");
     line("  per node", bytes / nodes as f64, "B");
     line("  per known member", bytes / known as f64, "B");
+    let peak = peak_resident() as f64;
+    line("  most at any time", peak / (1 << 30) as f64, "GiB");
     line(
         "sent per node",
         spent.total().bytes as f64 / nodes as f64 / seconds,
@@ -118,6 +120,11 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<String, String> {
         );
     }
     let _ = writeln!(page, "most that waited to happen: {}", census.waiting);
+    let _ = writeln!(
+        page,
+        "all that happened, as one number: {:016x}",
+        world.log_hash()
+    );
     Ok(page)
 }
 

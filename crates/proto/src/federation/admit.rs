@@ -3,7 +3,7 @@
 
 use super::{Federation, Fresh, Tier};
 use crate::{
-    catalog::{Known, MAX_DATACENTERS},
+    catalog::MAX_DATACENTERS,
     claim::{Body, Card, Claim, Heard, Record, Verified, verify},
     identity::{Incarnation, Label, NodeId},
     limit::Bucket,
@@ -81,14 +81,13 @@ impl Federation {
         if !own && !self.is_server() {
             return false;
         }
-        if !own && !self.catalog.contains_key(&datacenter) {
+        if !own && !self.catalog.contains(&datacenter) {
             if self.catalog.len() >= MAX_DATACENTERS {
                 self.drop("datacenter_table");
                 return false;
             }
             // Kept only if the claim is taken in: an empty one is taken out again below.
-            self.catalog
-                .insert(datacenter.clone(), Known::new(datacenter.clone()));
+            self.catalog.add(&datacenter);
         }
         let changed = self.accept_into(&datacenter, claim, leaf, arrival, now);
         if !own

@@ -13,6 +13,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 impl Federation {
     /// The LAN key under which packets from `from` are sealed, if that member is known.
     pub fn lan_key(&self, from: NodeId) -> Option<[u8; 32]> {
+        // Whom we talk to is known to the pool as the roster has it; whoever left, or is barred, is not.
+        if let Some(peer) = self.lan.peer(&from) {
+            return Some(peer.contact.key);
+        }
         let entry = self.own().roster.get(&from)?;
         let out = entry.status == Status::Removed || self.barred.contains(&from);
         (!out).then_some(entry.record().lan_key)
@@ -80,19 +84,17 @@ impl Federation {
             self.drop("frame_malformed");
             return;
         };
-        let entry = match tier {
-            Tier::Lan => self.own().roster.get(&from),
-            Tier::Wan => self.entry(&from),
-        };
-        match entry.map(|e| e.status) {
-            None => return self.drop("unknown_sender"),
-            Some(Status::Removed) => return self.drop("removed_sender"),
-            Some(_) => {}
-        }
-        let own = self.own_digests().current();
-        // Whoever can seal to our key knows our record of this boot.
-        if tier == Tier::Lan {
-            self.lan.introduced(&from);
+        // Whoever can seal to our key knows our record of this boot; a peer is neither unknown nor removed.
+        if tier == Tier::Wan || !self.lan.introduced(&from) {
+            let entry = match tier {
+                Tier::Lan => self.own().roster.get(&from),
+                Tier::Wan => self.entry(&from),
+            };
+            match entry.map(|e| e.status) {
+                None => return self.drop("unknown_sender"),
+                Some(Status::Removed) => return self.drop("removed_sender"),
+                Some(_) => {}
+            }
         }
         match frame {
             Frame::Ping {
@@ -137,6 +139,7 @@ impl Federation {
                 target,
                 within,
             } if tier == Tier::Lan => {
+                let own = self.own_digests().current();
                 self.lan
                     .handle_ping_req(from, number, target, within, own, now);
             }

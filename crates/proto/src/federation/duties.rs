@@ -263,7 +263,7 @@ impl Federation {
 
     fn watch_reachability(&mut self, now: Time) {
         let mut changes: Vec<(Label, Reachability)> = Vec::new();
-        for (datacenter, known) in &mut self.catalog {
+        for (datacenter, known) in self.catalog.iter_mut() {
             if *datacenter == self.me.datacenter {
                 continue;
             }

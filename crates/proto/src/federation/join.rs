@@ -236,7 +236,7 @@ impl Federation {
         let lives = |e: &Entry| {
             e.record().stream() == address && matches!(e.status, Status::Alive | Status::Suspect)
         };
-        let roster = &self.catalog[&self.me.datacenter].roster;
+        let roster = &self.own().roster;
         // Whoever lived there a second ago mostly lives there still: nobody else need be looked at.
         let known = self.joining.found.get(&address);
         if known.and_then(|id| roster.get(id)).is_some_and(lives) {

@@ -28,7 +28,7 @@ pub use types::{
 };
 
 use crate::{
-    catalog::Known,
+    catalog::{Catalog, Known},
     claim::{Claim, MAX_RECORD, Record, Verified},
     contact::position,
     election::Election,
@@ -37,6 +37,7 @@ use crate::{
     pool::{Action, Pool, Profile, Route},
     roster::Entry,
     sampler::Place,
+    tally::Tally,
     time::{Deadline, Time},
     trust::{Certified, Trust},
     view::{Event, View},
@@ -110,7 +111,7 @@ pub struct Federation {
     record_is_stale: bool,
 
     // What we know of others.
-    catalog: BTreeMap<Label, Known>,
+    catalog: Catalog,
     /// Which datacenter a member of another one belongs to.
     abroad: BTreeMap<NodeId, Label>,
     /// Members of our own datacenter whose address our `allow` refuses: in the roster, but never talked to.
@@ -146,8 +147,8 @@ pub struct Federation {
     /// Verifications that only removals may use: decisions get through whatever else is said.
     decisions: Bucket,
     bulk: Bucket,
-    drops: BTreeMap<&'static str, u64>,
-    tally: BTreeMap<&'static str, u64>,
+    drops: Tally,
+    tally: Tally,
     generation: u64,
     /// When we last did anything: what was due before is not late.
     touched: Time,
@@ -252,7 +253,7 @@ impl Federation {
         };
         let mut federation = Self {
             blank: remembered_boot(&settings) == 0,
-            catalog: BTreeMap::from([(me.datacenter.clone(), Known::new(me.datacenter.clone()))]),
+            catalog: Catalog::new(&me.datacenter),
             memory_out: Some(memory.clone()),
             memory,
             settings,
@@ -289,8 +290,8 @@ impl Federation {
             verifications: Bucket::new(2_000.0, 4_000.0, now),
             decisions: Bucket::new(200.0, 1_000.0, now),
             bulk: Bucket::new(1_048_576.0, 4.0 * 1_048_576.0, now),
-            drops: BTreeMap::new(),
-            tally: BTreeMap::new(),
+            drops: Tally::default(),
+            tally: Tally::default(),
             generation: 1,
             touched: now,
             view: None,
@@ -405,8 +406,7 @@ impl Federation {
     }
 
     fn own(&self) -> &Known {
-        // The own datacenter is inserted at the start and never removed.
-        &self.catalog[&self.me.datacenter]
+        self.catalog.own()
     }
 
     /// Which datacenter a member belongs to.
@@ -425,7 +425,8 @@ impl Federation {
     }
 
     fn is_seated(&self) -> bool {
-        self.record.seat && !self.left
+        // Clients never are, which is known without a look at the record: this is asked for after every packet.
+        self.settings.wan.is_some() && self.record.seat && !self.left
     }
 
     fn is_server(&self) -> bool {
@@ -433,11 +434,11 @@ impl Federation {
     }
 
     fn drop(&mut self, why: &'static str) {
-        *self.drops.entry(why).or_default() += 1;
+        self.drops.add(why);
     }
 
     fn count(&mut self, what: &'static str) {
-        *self.tally.entry(what).or_default() += 1;
+        self.tally.add(what);
     }
 
     fn changed(&mut self) {
@@ -475,13 +476,14 @@ impl Federation {
     fn act(&mut self, tier: Tier, action: Action, now: Time) {
         match action {
             Action::Send { to, frame, route } => {
-                self.transmit(tier, to, &frame, frame.encode(), route, now);
+                self.transmit(tier, to, &frame, frame.encode().into(), route, now);
             }
             Action::Spread { to, frames } => {
-                let encoded: Vec<Vec<u8>> = frames.iter().map(Frame::encode).collect();
+                let encode = |frame: &Frame| frame.encode().into();
+                let encoded: Vec<Arc<[u8]>> = frames.iter().map(encode).collect();
                 for to in to {
                     for (frame, payload) in frames.iter().zip(&encoded) {
-                        self.transmit(tier, to, frame, payload.clone(), Route::Main, now);
+                        self.transmit(tier, to, frame, Arc::clone(payload), Route::Main, now);
                     }
                 }
             }
@@ -518,7 +520,7 @@ impl Federation {
         tier: Tier,
         to: NodeId,
         frame: &Frame,
-        payload: Vec<u8>,
+        payload: Arc<[u8]>,
         route: Route,
         now: Time,
     ) {

@@ -86,7 +86,7 @@ impl Federation {
                 operator: datacenter,
             });
         }
-        if !self.catalog.contains_key(&datacenter) {
+        if !self.catalog.contains(&datacenter) {
             return Err(RemovalError::NoWay(datacenter));
         }
         self.tell_removed(&removed, item, now);
@@ -115,7 +115,14 @@ impl Federation {
         let frame = Frame::News {
             news: vec![item.clone()],
         };
-        self.transmit(Tier::Lan, *id, &frame, frame.encode(), Route::Main, now);
+        self.transmit(
+            Tier::Lan,
+            *id,
+            &frame,
+            frame.encode().into(),
+            Route::Main,
+            now,
+        );
     }
 
     /// A removal in our own datacenter took effect.

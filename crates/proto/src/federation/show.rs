@@ -218,9 +218,9 @@ impl Federation {
                 value,
             });
         };
-        let tally = |what: &str| self.tally.get(what).copied().unwrap_or(0) as f64;
+        let tally = |what: &str| self.tally.get(what) as f64;
         for reason in DROPS {
-            let value = self.drops.get(reason).copied().unwrap_or(0) as f64;
+            let value = self.drops.get(reason) as f64;
             add(
                 "dropped",
                 "input dropped by the protocol, by reason",
@@ -231,15 +231,16 @@ impl Federation {
         }
         for (reason, value) in self
             .drops
-            .iter()
+            .by_name()
+            .into_iter()
             .filter(|(reason, _)| !DROPS.contains(reason))
         {
             add(
                 "dropped",
                 "input dropped by the protocol, by reason",
                 true,
-                vec![("reason", (*reason).into())],
-                *value as f64,
+                vec![("reason", reason.into())],
+                value as f64,
             );
         }
         for (what, help) in TALLIES {

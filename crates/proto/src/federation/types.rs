@@ -100,8 +100,8 @@ pub struct Transmit {
     pub introduction: Option<Introduction>,
     /// Which socket.
     pub path: Path,
-    /// The frame, to be sealed (LAN) or sent as a QUIC datagram (WAN).
-    pub payload: Vec<u8>,
+    /// The frame, to be sealed (LAN) or sent as a QUIC datagram (WAN). News goes to many at once, who share it.
+    pub payload: Arc<[u8]>,
 }
 
 /// Names one request.

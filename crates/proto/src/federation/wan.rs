@@ -260,7 +260,8 @@ impl Federation {
 
     /// Seat holders of a datacenter by this node's catalog: (id, WAN address), for queries.
     pub fn seat_holders(&self, datacenter: &str) -> Vec<(NodeId, SocketAddr)> {
-        let Some(known) = self.catalog.get(datacenter) else {
+        let mut all = self.catalog.iter();
+        let Some((_, known)) = all.find(|(label, _)| label.as_str() == datacenter) else {
             return Vec::new();
         };
         let sits = |s| matches!(s, Status::Alive | Status::Suspect | Status::Unreachable);

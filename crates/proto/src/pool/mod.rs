@@ -292,11 +292,10 @@ impl Pool {
         self.peers.get(id).and_then(|p| p.rtt().smoothed())
     }
 
-    /// Marks a peer as knowing us.
-    pub fn introduced(&mut self, id: &NodeId) {
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.introduced = true;
-        }
+    /// Marks a peer as knowing us; returns whether it is one.
+    pub fn introduced(&mut self, id: &NodeId) -> bool {
+        let peer = self.peers.get_mut(id);
+        peer.map(|peer| peer.introduced = true).is_some()
     }
 
     /// Up to `count` living peers, spread over racks and zones.

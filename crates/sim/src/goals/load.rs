@@ -5,7 +5,7 @@ use super::{
     bench::{Bench, client, lan, regions},
 };
 use crate::{
-    cost::processor_time,
+    cost::{forget_peak, peak_resident, processor_time},
     net::Links,
     script::{millis, secs},
     traffic::Traffic,
@@ -180,11 +180,12 @@ fn cut_one_off(bench: &mut Bench, nodes: usize, seconds: u64) -> (f64, f64, Opti
 pub(super) fn speed(bench: &Bench) -> Vec<Figure> {
     let nodes = bench.size(2_000, 2_000);
     let seconds = bench.times(10, 30) as u64;
-    let took = bench.once(|bench| {
+    let (took, peak) = bench.once(|bench| {
+        forget_peak();
         let mut world = bench.settled(regions(23, nodes, 0.0));
         let began = processor_time();
         churn(bench, &mut world, seconds);
-        processor_time() - began
+        (processor_time() - began, peak_resident())
     });
     vec![
         Figure::new(
@@ -193,5 +194,10 @@ pub(super) fn speed(bench: &Bench) -> Vec<Figure> {
             vec![seconds as f64 / took],
         )
         .must(Bound::Least(1.0)),
+        Figure::new(
+            "resident memory at its peak",
+            "GiB",
+            vec![peak as f64 / f64::from(1 << 30)],
+        ),
     ]
 }

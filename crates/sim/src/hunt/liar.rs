@@ -35,7 +35,7 @@ const SIGNER: std::ops::Range<usize> = 7..23;
 /// All liars of a world.
 pub(crate) struct Liars {
     liars: BTreeMap<usize, Vec<Trick>>,
-    overheard: BTreeMap<usize, Vec<Vec<u8>>>,
+    overheard: BTreeMap<usize, Vec<Arc<[u8]>>>,
     next: Time,
     dice: ChaCha8Rng,
 }
@@ -371,7 +371,8 @@ pub(crate) fn withheld(mut transmit: Transmit) -> Option<Transmit> {
         Frame::News { .. } | Frame::Heads { .. } | Frame::Relayed { .. } => return None,
         other @ Frame::PingReq { .. } => other,
     }
-    .encode();
+    .encode()
+    .into();
     Some(transmit)
 }
 
@@ -442,7 +443,7 @@ pub(super) fn record(world: &World, host: usize, incarnation: Incarnation) -> Re
     }
 }
 
-fn send(world: &mut World, host: usize, to: usize, tier: Tier, payload: Vec<u8>) {
+fn send(world: &mut World, host: usize, to: usize, tier: Tier, payload: impl Into<Arc<[u8]>>) {
     let target = &world.slots[to];
     let Some(process) = &target.process else {
         return;
@@ -458,7 +459,7 @@ fn send(world: &mut World, host: usize, to: usize, tier: Tier, payload: Vec<u8>)
         key,
         introduction: None,
         path: Path::Main,
-        payload,
+        payload: payload.into(),
     };
     world.send_as_is(host, transmit);
 }
