@@ -15,6 +15,9 @@ pub(crate) fn enlarge() {
         && let Ok(program) = std::env::current_exe()
     {
         let arguments = std::env::args_os().skip(1);
-        Command::new(program).args(arguments).env(name, value).exec();
+        Command::new(program)
+            .args(arguments)
+            .env(name, value)
+            .exec();
     }
 }
