@@ -3,13 +3,13 @@
 //! Every message starts with the protocol version; a message of another version is a counted drop. Numbers are append-only.
 
 use crate::{
-    cbor::{self, Malformed},
+    cbor::{self, Malformed, Reader},
     claim::{Claim, Verified},
     identity::{Label, NodeId},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
-use serde_bytes::{ByteArray, ByteBuf};
-use std::{fmt, sync::Arc, time::Duration};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf, Bytes};
+use std::{sync::Arc, time::Duration};
 
 /// The protocol version in every message.
 pub const VERSION: u8 = 1;
@@ -246,8 +246,8 @@ pub enum Reply {
 type Bytes8 = ByteArray<8>;
 type Bytes16 = ByteArray<16>;
 type ItemWire = (ByteBuf, Option<ByteBuf>);
-/// The same in a datagram.
-type NewsWire = (Blob, Option<Blob>);
+/// The same as it is written, without a copy in between.
+type NewsWire<'a> = (&'a Bytes, Option<&'a Bytes>);
 type BundleWire = (Vec<ByteBuf>, ByteBuf, Option<ItemWire>, u64);
 type HeadWire = (ByteBuf, Option<ByteBuf>, u64, bool);
 
@@ -263,19 +263,39 @@ fn item_in((claim, leaf): ItemWire) -> Item {
         leaf: leaf.map(|l| l.into_vec().into()),
     }
 }
-fn news_out(news: &[Item]) -> Vec<NewsWire> {
-    let wire = |item: &Item| {
-        let leaf = item.leaf.as_ref().map(Arc::clone);
-        (Blob(Arc::clone(&item.claim)), leaf.map(Blob))
-    };
-    news.iter().map(wire).collect()
+fn news_out(news: &[Item]) -> Vec<NewsWire<'_>> {
+    news.iter()
+        .map(|item| {
+            (
+                Bytes::new(&item.claim),
+                item.leaf.as_deref().map(Bytes::new),
+            )
+        })
+        .collect()
 }
-fn news_in(news: Vec<NewsWire>) -> Vec<Item> {
-    let item = |(claim, leaf): NewsWire| Item {
-        claim: claim.0,
-        leaf: leaf.map(|leaf| leaf.0),
+fn read_item(from: &mut Reader<'_>) -> Result<Item, Malformed> {
+    from.array(2)?;
+    Ok(Item {
+        claim: from.bytes()?.into(),
+        leaf: from.optional(Reader::bytes)?.map(Arc::from),
+    })
+}
+fn read_head(from: &mut Reader<'_>) -> Result<HeadItem, Malformed> {
+    from.array(4)?;
+    let item = Item {
+        claim: from.bytes()?.into(),
+        leaf: from.optional(Reader::bytes)?.map(Arc::from),
     };
-    news.into_iter().map(item).collect()
+    Ok(HeadItem {
+        item,
+        age: Duration::from_millis(from.number()?),
+        direct: from.flag()?,
+    })
+}
+fn read_spacing(from: &mut Reader<'_>) -> Result<(u32, u32), Malformed> {
+    let short = |number| u32::try_from(number).map_err(|_| Malformed::Shape);
+    from.array(2)?;
+    Ok((short(from.number()?)?, short(from.number()?)?))
 }
 fn items_out(items: &[Item]) -> Vec<ItemWire> {
     items.iter().map(item_out).collect()
@@ -336,31 +356,6 @@ fn id_in(id: Bytes16) -> NodeId {
     NodeId(id.into_array())
 }
 
-/// A byte string of a datagram, kept as it is wanted: nothing else is copied as often as news.
-struct Blob(Arc<[u8]>);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Blob;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a byte string")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(bytes.into()))
-            }
-        }
-        from.deserialize_bytes(Bytes)
-    }
-}
-
 /// A message body behind version and type.
 type Envelope<T> = (u8, u8, T);
 
@@ -371,6 +366,9 @@ fn pack<T: Serialize>(kind: u8, body: T) -> Vec<u8> {
 fn unpack<T: for<'de> Deserialize<'de> + Serialize>(bytes: &[u8]) -> Result<T, Malformed> {
     cbor::decode::<Envelope<T>>(bytes).map(|(_, _, body)| body)
 }
+
+/// Array, version, type: one byte each.
+const BEFORE_BODY: usize = 3;
 
 /// The type of a message of our version. Both are small integers in fixed places.
 fn kind(bytes: &[u8], limit: usize) -> Result<u8, Malformed> {
@@ -424,51 +422,51 @@ impl Frame {
 
     /// Reads a frame; everything must be consumed.
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
-        match kind(input, MAX_DATAGRAM + 64)? {
+        let kind = kind(input, MAX_DATAGRAM + 64)?;
+        let mut from = Reader::new(input.get(BEFORE_BODY..).unwrap_or_default());
+        let frame = match kind {
             1 => {
-                let (number, watch, digest, news): (u64, bool, Bytes8, Vec<NewsWire>) =
-                    unpack(input)?;
-                Ok(Self::Ping {
-                    number,
-                    watch,
-                    digest: hash(digest),
-                    news: news_in(news),
-                })
+                from.array(4)?;
+                Self::Ping {
+                    number: from.number()?,
+                    watch: from.flag()?,
+                    digest: u64::from_be_bytes(from.exactly()?),
+                    news: from.list(read_item)?,
+                }
             }
             2 => {
-                let (number, spacing, digest, news): (
-                    u64,
-                    Option<(u32, u32)>,
-                    Bytes8,
-                    Vec<NewsWire>,
-                ) = unpack(input)?;
-                Ok(Self::Ack {
-                    number,
-                    spacing,
-                    digest: hash(digest),
-                    news: news_in(news),
-                })
+                from.array(4)?;
+                Self::Ack {
+                    number: from.number()?,
+                    spacing: from.optional(read_spacing)?,
+                    digest: u64::from_be_bytes(from.exactly()?),
+                    news: from.list(read_item)?,
+                }
             }
             3 => {
-                let (number, target, within): (u64, Bytes16, u64) = unpack(input)?;
-                Ok(Self::PingReq {
-                    number,
-                    target: id_in(target),
-                    within: Duration::from_millis(within),
-                })
+                from.array(3)?;
+                Self::PingReq {
+                    number: from.number()?,
+                    target: NodeId(from.exactly()?),
+                    within: Duration::from_millis(from.number()?),
+                }
             }
             4 => {
-                let (number, answered) = unpack(input)?;
-                Ok(Self::Relayed { number, answered })
+                from.array(2)?;
+                Self::Relayed {
+                    number: from.number()?,
+                    answered: from.flag()?,
+                }
             }
-            5 => Ok(Self::News {
-                news: news_in(unpack(input)?),
-            }),
-            6 => Ok(Self::Heads {
-                heads: heads_in(unpack(input)?),
-            }),
-            _ => Err(Malformed::Shape),
-        }
+            5 => Self::News {
+                news: from.list(read_item)?,
+            },
+            6 => Self::Heads {
+                heads: from.list(read_head)?,
+            },
+            _ => return Err(Malformed::Shape),
+        };
+        from.end().map(|()| frame)
     }
 }
 

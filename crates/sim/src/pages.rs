@@ -15,7 +15,8 @@ pub(crate) fn enlarge() {
         && let Ok(program) = std::env::current_exe()
     {
         let arguments = std::env::args_os().skip(1);
-        let _it_failed = Command::new(program)
+        // Returns only if it failed.
+        let _ = Command::new(program)
             .args(arguments)
             .env(name, value)
             .exec();
