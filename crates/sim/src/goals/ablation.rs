@@ -1,6 +1,9 @@
 //! What each mechanism buys: the same experiments with one of them switched off at a time.
 
-use super::bench::{Bench, client, clients, farewell, lan, ms};
+use super::{
+    bench::{Bench, clients, farewell, lan, ms},
+    detect::end,
+};
 use crate::{
     history::Spread,
     net::Links,
@@ -8,7 +11,7 @@ use crate::{
     script::{millis, secs},
     world::World,
 };
-use pelago_proto::{federation::Settings, view::EventKind};
+use pelago_proto::federation::Settings;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -152,21 +155,9 @@ pub fn ablate(bench: &Bench, nodes: usize) -> Vec<Line> {
 
 /// Twenty ends of clients, each brought back.
 fn ends(world: &mut World, act: fn(&mut World, &str), wait: Duration) -> Vec<[Spread; 2]> {
-    let mut spreads = Vec::new();
-    for part in 0..20u64 {
-        let Some(name) = client(world) else { break };
-        world.run_for(millis(part * 37 % 200));
-        world.watch(&name);
-        act(world, &name);
-        world.run_for(wait);
-        spreads.push([
-            world.spread(&name, EventKind::Suspect),
-            world.spread(&name, EventKind::Dead),
-        ]);
-        world.start(&name);
-        world.run_for(secs(5));
-    }
-    spreads
+    (0..20)
+        .map_while(|part| end(world, part, wait, act))
+        .collect()
 }
 
 /// Something is done to a quarter of all clients. Returns deaths reported of any that live.

@@ -32,24 +32,34 @@ fn ends(
         let mut out = Vec::new();
         for part in 0..times {
             bench.done(part, times, "ends");
-            let Some(name) = client(&mut world) else {
+            let Some(end) = end(&mut world, part, wait, act) else {
                 break;
             };
-            // Not all at the same phase of everybody's timers.
-            let phase = u64::try_from(part).unwrap_or(0) * 37 % 200;
-            world.run_for(millis(phase));
-            world.watch(&name);
-            act(&mut world, &name);
-            world.run_for(wait);
-            out.push([
-                world.spread(&name, EventKind::Suspect),
-                world.spread(&name, EventKind::Dead),
-            ]);
-            world.start(&name);
-            world.run_for(secs(2));
+            out.push(end);
         }
         out
     })
+}
+
+/// The end of a client, brought back when that was watched for a while: when it was suspected, and when dead. `part` of so many
+/// in one world.
+pub(super) fn end(
+    world: &mut World,
+    part: usize,
+    wait: Duration,
+    act: fn(&mut World, &str),
+) -> Option<[Spread; 2]> {
+    let name = client(world)?;
+    // Not all at the same phase of everybody's timers.
+    let phase = u64::try_from(part).unwrap_or(0) * 37 % 200;
+    world.run_for(millis(phase));
+    world.watch(&name);
+    act(world, &name);
+    world.run_for(wait);
+    let spreads = [EventKind::Suspect, EventKind::Dead].map(|kind| world.spread(&name, kind));
+    world.start(&name);
+    world.run_for(secs(2));
+    Some(spreads)
 }
 
 /// Pools of these sizes, and how often each.

@@ -59,9 +59,8 @@ pub(crate) struct Safety {
     next: Time,
 }
 
-/// The longest that a death may wait for others to be shown with is 400 ms; one that was taken back and came again may have
-/// waited at two looks in a row.
-const HOLD: Duration = Duration::from_secs(1);
+/// The longest that a death may wait for others to be shown with is 400 ms; a little more, since looks are not made just then.
+const HOLD: Duration = Duration::from_millis(450);
 
 /// What a process showed last.
 #[derive(Default)]
