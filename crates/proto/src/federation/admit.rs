@@ -82,7 +82,7 @@ impl Federation {
             return false;
         }
         if !own && !self.catalog.contains(&datacenter) {
-            if self.catalog.len() >= MAX_DATACENTERS {
+            if self.catalog.count() >= MAX_DATACENTERS {
                 self.drop("datacenter_table");
                 return false;
             }

@@ -327,7 +327,7 @@ impl Federation {
             ),
             (
                 "datacenters",
-                self.catalog.len(),
+                self.catalog.count(),
                 crate::catalog::MAX_DATACENTERS,
             ),
             (
