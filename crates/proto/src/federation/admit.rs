@@ -448,7 +448,10 @@ impl Federation {
         if heard.0 < incarnation {
             *heard = (incarnation, now);
         }
-        let stood = now.since(heard.1) >= STOOD;
+        // In the smaller part of a split they bring somebody back who is well on the other side, and seats are taken by that: a
+        // split has time to heal first.
+        let aside = status == Some(Status::Unreachable) && !self.lan.in_majority();
+        let stood = now.since(heard.1) >= if aside { STOOD * 6 } else { STOOD };
         if stood {
             self.last_words.remove(&subject);
         }
