@@ -420,6 +420,11 @@ impl Frame {
         }
     }
 
+    /// Whether a payload says of itself that it is [`Frame::News`].
+    pub fn is_news(payload: &[u8]) -> bool {
+        matches!(kind(payload, MAX_DATAGRAM + 64), Ok(5))
+    }
+
     /// Reads a frame; everything must be consumed.
     pub fn decode(input: &[u8]) -> Result<Self, Malformed> {
         let kind = kind(input, MAX_DATAGRAM + 64)?;

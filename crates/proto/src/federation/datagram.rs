@@ -80,6 +80,12 @@ impl Federation {
         if self.left {
             return;
         }
+        let push =
+            (tier == Tier::Lan && Frame::is_news(payload)).then(|| self.echoes.mark(payload));
+        if push.is_some_and(|mark| self.echoes.knows(mark, now)) {
+            self.touched = now;
+            return self.count("pushes_echoed");
+        }
         let Ok(frame) = Frame::decode(payload) else {
             self.drop("frame_malformed");
             return;
@@ -146,23 +152,31 @@ impl Federation {
             Frame::Relayed { number, answered } if tier == Tier::Lan => {
                 self.lan.handle_relayed(from, number, answered, now);
             }
-            Frame::News { news } => self.take_news(&news, from, tier, now),
+            Frame::News { news } => {
+                let all = self.take_news(&news, from, tier, now);
+                if let Some(mark) = push.filter(|_| all) {
+                    self.echoes.hear(mark);
+                }
+            }
             Frame::Heads { heads } => self.take_heads(heads, from, tier, now),
             Frame::PingReq { .. } | Frame::Relayed { .. } => self.drop("frame_tier"),
         }
         self.settle(now);
     }
 
-    fn take_news(&mut self, news: &[Item], from: NodeId, tier: Tier, now: Time) {
+    /// Takes claims in; returns whether each of them was news.
+    fn take_news(&mut self, news: &[Item], from: NodeId, tier: Tier, now: Time) -> bool {
         let arrival = Arrival {
             from: Some(from),
             tier,
             bulk: false,
             age: Duration::ZERO,
         };
+        let mut all = true;
         for item in news {
-            self.accept(&item.claim, item.leaf.as_ref(), arrival, now);
+            all &= self.accept(&item.claim, item.leaf.as_ref(), arrival, now);
         }
+        all
     }
 
     fn compare_digest(&mut self, tier: Tier, from: NodeId, theirs: u64, now: Time) {

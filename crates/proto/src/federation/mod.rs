@@ -12,6 +12,7 @@ mod admit;
 mod cut;
 mod datagram;
 mod duties;
+mod echo;
 mod join;
 mod own;
 mod reconcile;
@@ -45,6 +46,7 @@ use crate::{
 };
 use cut::Cuts;
 use duties::Duties;
+use echo::Echoes;
 use join::Joining;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::{
@@ -141,6 +143,7 @@ pub struct Federation {
     memory_out: Option<Memory>,
     /// News to push once the current call is done, with whom it came from.
     fresh: Vec<Fresh>,
+    echoes: Echoes,
 
     introductions: Bucket,
     verifications: Bucket,
@@ -286,6 +289,7 @@ impl Federation {
             next_request: 0,
             events: VecDeque::new(),
             fresh: Vec::new(),
+            echoes: Echoes::new(&rng_seed, now),
             introductions: Bucket::new(200.0, 200.0, now),
             verifications: Bucket::new(2_000.0, 4_000.0, now),
             decisions: Bucket::new(200.0, 1_000.0, now),

@@ -458,6 +458,10 @@ const TALLIES: &[(&str, &str)] = &[
         "past_adopted",
         "times that an own past was learnt from peers",
     ),
+    (
+        "pushes_echoed",
+        "pushes that had come before, byte for byte",
+    ),
     ("reconciliations", "roster comparisons begun"),
     ("refutations", "refutations this node signed"),
     ("removed", "whether an operator removed this node"),
