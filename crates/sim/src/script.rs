@@ -150,6 +150,7 @@ impl World {
             .unwrap_or_else(|| panic!("{name} does not run"));
         process.federation.set_health(u8::from(!before), now);
         self.slots[host].said = !before;
+        self.slots[host].said_at = Some(now);
         self.drive(host);
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     pub(crate) traffic: Traffic,
     /// What the process last said of itself, when tests make it say something new.
     pub(crate) said: bool,
+    /// When that was.
+    pub(crate) said_at: Option<Time>,
 }
 
 /// A running process.
@@ -82,6 +84,7 @@ impl Slot {
         }
         self.process = None;
         self.said = false;
+        self.said_at = None;
         self.refusals = Refusals::default();
     }
 

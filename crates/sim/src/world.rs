@@ -187,6 +187,7 @@ impl World {
             withholds: false,
             traffic: Traffic::default(),
             said: false,
+            said_at: None,
         });
     }
 

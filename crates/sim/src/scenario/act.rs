@@ -5,11 +5,16 @@ use super::{
     noticed::{Notice, Watchers},
 };
 use crate::{report::Done, world::World};
-use pelago_proto::federation::{Memory, Tier};
+use pelago_proto::{
+    federation::{Memory, Tier},
+    time::Time,
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How many names a line of the timeline lists.
 const LISTED: usize = 5;
+/// By when a changed record has long been said and heard.
+const SAID: Duration = Duration::from_secs(1);
 
 /// What earlier steps left for later ones.
 #[derive(Debug, Default)]
@@ -59,8 +64,12 @@ impl Stage {
                 return true;
             }
             let awake = slot.process.as_ref().is_some_and(|one| !one.is_deaf());
+            // Two changes that follow each other closely are said as one, and nobody can see the first.
+            let seen = |at: Time| world.now.since(at) >= SAID;
             if starts {
                 slot.process.is_none()
+            } else if step.what == Verb::Update {
+                awake && slot.said_at.is_none_or(seen)
             } else {
                 awake
             }
