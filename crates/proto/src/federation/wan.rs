@@ -27,9 +27,9 @@ const PER_FRAME: usize = 7;
 const SEATS: usize = 128 * 1024;
 /// Bytes of authorities in one answer.
 const AUTHORITIES: usize = 96 * 1024;
-/// Seats of a datacenter that are told about news of ours, as many as it has by default: what is lost on the way is noticed
-/// by the next comparison of heads only, up to two seconds later.
-const TOLD: usize = 3;
+/// Seats of a datacenter that are told about news of ours, by the first of our seats and by the second: as many as it has by
+/// default, and two again. What nobody hears is noticed by the next comparison of heads only, up to two seconds later.
+const TOLD: [usize; 2] = [3, 2];
 /// Who heard nothing of a datacenter for so long did not miss the last news only.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Servers of our own that are told about news from abroad.
@@ -188,7 +188,8 @@ impl Federation {
         }
     }
 
-    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells three of theirs.
+    /// Tells each other datacenter about news of ours: one of our seats, by lot, tells three of theirs, and the next one by lot
+    /// two, in case the first has not heard it, is gone, or loses its packets.
     pub(super) fn tell_abroad(&mut self, item: &Item) {
         if !self.is_seated() {
             return;
@@ -212,29 +213,31 @@ impl Federation {
             .map(|p| p.contact.place.rack.clone())
             .collect();
         for datacenter in datacenters {
-            let teller = seats.iter().min_by_key(|id| lot(id, &datacenter));
-            if teller.is_some_and(|id| *id != self.me.id) {
-                continue;
+            let mine = lot(&self.me.id, &datacenter);
+            let others = seats.iter().filter(|id| **id != self.me.id);
+            let before_us = others.filter(|id| lot(id, &datacenter) < mine).count();
+            if let Some(seats) = TOLD.get(before_us) {
+                self.tell_seats(item, &datacenter, *seats);
             }
-            self.tell_two(item, &datacenter);
         }
     }
 
     /// Tells the datacenter that it is about, if we are one of those who talk to it.
     pub(super) fn tell_home(&mut self, item: &Item, datacenter: &Label) {
         if self.is_seated() {
-            self.tell_two(item, datacenter);
+            self.tell_seats(item, datacenter, TOLD[0]);
         }
     }
 
-    /// Tells two seats of a datacenter.
-    fn tell_two(&mut self, item: &Item, datacenter: &Label) {
-        let mut told = self.wan.draw(TOLD, |p| p.contact.place.rack == *datacenter);
+    /// Tells this many seats of a datacenter.
+    fn tell_seats(&mut self, item: &Item, datacenter: &Label, count: usize) {
+        let fits = |p: &crate::pool::Peer| p.contact.place.rack == *datacenter;
+        let mut told = self.wan.draw(count, fits);
         // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
         if told.is_empty() {
             let peers = self.wan.peers().map(|p| &p.contact);
             let theirs = peers.filter(|contact| contact.place.rack == *datacenter);
-            told = theirs.map(|contact| contact.id).take(TOLD).collect();
+            told = theirs.map(|contact| contact.id).take(count).collect();
         }
         for to in told {
             self.count("told_abroad");
