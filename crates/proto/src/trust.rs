@@ -67,6 +67,41 @@ pub struct Authority {
     pub crl_number: u64,
 }
 
+/// Names the key that issues a list: the first 16 bytes of SHA-256 over it, as for nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Issuer(pub [u8; 16]);
+
+/// The newest revocation list of one issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// Whose it is.
+    pub issuer: Issuer,
+    /// The datacenter whose authority issued it; `None` for a root's.
+    pub datacenter: Option<Label>,
+    /// Its number; of two lists of one issuer the higher one holds.
+    pub number: u64,
+    /// The authority's certificate, DER, for those who do not know it; `None` for a root's, which is nobody's to learn.
+    pub certificate: Option<Arc<[u8]>>,
+    /// The list, DER.
+    pub crl: Arc<[u8]>,
+}
+
+/// What a list says of itself before anybody has looked at its signature, and what is held in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighed {
+    /// Its number.
+    pub number: u64,
+    /// The number of the list held of that issuer, if any.
+    pub held: Option<u64>,
+}
+
+impl Weighed {
+    /// Whether it would be taken in if it is genuine.
+    pub fn is_news(&self) -> bool {
+        self.held.is_none_or(|held| held < self.number)
+    }
+}
+
 /// Judges certificates and signatures, and signs for this node.
 pub trait Trust: Send + Sync {
     /// The federation's name, part of everything that is signed.
@@ -92,6 +127,30 @@ pub trait Trust: Send + Sync {
 
     /// Learns a datacenter authority and its list, after checking both against the root; `true` if that was news.
     fn admit_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<bool, Refusal>;
+
+    /// The newest lists of all roots and of all authorities that are still valid, by issuer. Nodes that hold the same ones agree.
+    fn lists(&self) -> Vec<List> {
+        Vec::new()
+    }
+
+    /// What a list claims to be: cheap, and nothing that can be believed yet.
+    fn weigh_list(&self, crl: &[u8]) -> Result<Weighed, Refusal> {
+        let _ = crl;
+        Err(Refusal::UNKNOWN_ISSUER)
+    }
+
+    /// Takes a list of a known issuer whose number is higher than that of the one held, after checking its signature;
+    /// `true` if that was news.
+    fn admit_list(&self, crl: &[u8]) -> Result<bool, Refusal> {
+        let _ = crl;
+        Err(Refusal::UNKNOWN_ISSUER)
+    }
+
+    /// Whether a list held names this certificate, or its authority. Everybody is asked about when a list arrives, so whoever
+    /// can answer it for less should.
+    fn is_revoked(&self, certified: &Certified) -> bool {
+        self.certify_ended(&certified.leaf).err() == Some(Refusal::REVOKED)
+    }
 
     /// Seconds since 1970 for comparing with certificates' ends, and nothing else.
     fn unix_time(&self) -> u64;

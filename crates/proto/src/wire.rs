@@ -6,6 +6,7 @@ use crate::{
     cbor::{self, Malformed, Reader},
     claim::{Claim, Verified},
     identity::{Label, NodeId},
+    trust::Issuer,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf, Bytes};
@@ -77,6 +78,18 @@ pub struct AuthorityItem {
     pub crl: Arc<[u8]>,
 }
 
+/// A revocation list on its way over a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListItem {
+    /// The certificate of the datacenter's authority, DER; `None` for a root's list.
+    pub certificate: Option<Arc<[u8]>>,
+    /// The list, DER.
+    pub crl: Arc<[u8]>,
+}
+
+/// Issuers and the numbers of their newest lists.
+pub type Numbers = Vec<(Issuer, u64)>;
+
 /// One datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -128,6 +141,18 @@ pub enum Frame {
     Heads {
         /// Newest first.
         heads: Vec<HeadItem>,
+    },
+    /// "These are the revocation lists I hold."
+    Lists {
+        /// Hash over all of them.
+        digest: u64,
+        /// Those that are new, or that the receiver lacks.
+        known: Numbers,
+    },
+    /// A revocation list, pushed.
+    List {
+        /// DER.
+        crl: Arc<[u8]>,
     },
 }
 
@@ -181,6 +206,11 @@ pub enum Ask {
         known: Vec<(Label, u64)>,
         /// The seat holders of the asker's own datacenter.
         mine: Vec<Bundle>,
+    },
+    /// Revocation lists newer than these.
+    Lists {
+        /// What the asker holds.
+        known: Numbers,
     },
 }
 
@@ -241,6 +271,13 @@ pub enum Reply {
         /// Authorities that the asker lacks.
         authorities: Vec<AuthorityItem>,
     },
+    /// To [`Ask::Lists`].
+    Lists {
+        /// What the asker lacks, as much as fits.
+        lists: Vec<ListItem>,
+        /// What the answerer holds.
+        known: Numbers,
+    },
 }
 
 type Bytes8 = ByteArray<8>;
@@ -249,6 +286,8 @@ type ItemWire = (ByteBuf, Option<ByteBuf>);
 /// The same as it is written, without a copy in between.
 type NewsWire<'a> = (&'a Bytes, Option<&'a Bytes>);
 type BundleWire = (Vec<ByteBuf>, ByteBuf, Option<ItemWire>, u64);
+type NumbersWire = Vec<(Bytes16, u64)>;
+type ListWire = (Option<ByteBuf>, ByteBuf);
 type HeadWire = (ByteBuf, Option<ByteBuf>, u64, bool);
 
 fn item_out(item: &Item) -> ItemWire {
@@ -340,6 +379,28 @@ fn heads_in(heads: Vec<HeadWire>) -> Vec<HeadItem> {
     };
     heads.into_iter().map(item).collect()
 }
+fn numbers_out(known: &Numbers) -> NumbersWire {
+    let wire = |(issuer, number): &(Issuer, u64)| (ByteArray::new(issuer.0), *number);
+    known.iter().map(wire).collect()
+}
+fn numbers_in(known: NumbersWire) -> Numbers {
+    let number = |(issuer, number): (Bytes16, u64)| (Issuer(issuer.into_array()), number);
+    known.into_iter().map(number).collect()
+}
+fn read_number(from: &mut Reader<'_>) -> Result<(Issuer, u64), Malformed> {
+    from.array(2)?;
+    Ok((Issuer(from.exactly()?), from.number()?))
+}
+fn list_out(list: &ListItem) -> ListWire {
+    let bytes = |bytes: &Arc<[u8]>| ByteBuf::from(bytes.to_vec());
+    (list.certificate.as_ref().map(bytes), bytes(&list.crl))
+}
+fn list_in((certificate, crl): ListWire) -> ListItem {
+    ListItem {
+        certificate: certificate.map(|c| c.into_vec().into()),
+        crl: crl.into_vec().into(),
+    }
+}
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -391,6 +452,8 @@ impl Frame {
             Self::Relayed { .. } => "relayed",
             Self::News { .. } => "news",
             Self::Heads { .. } => "heads",
+            Self::Lists { .. } => "lists",
+            Self::List { .. } => "list",
         }
     }
 
@@ -417,6 +480,8 @@ impl Frame {
             Self::Relayed { number, answered } => pack(4, (*number, *answered)),
             Self::News { news } => pack(5, news_out(news)),
             Self::Heads { heads } => pack(6, heads_out(heads)),
+            Self::Lists { digest, known } => pack(7, (bytes(*digest), numbers_out(known))),
+            Self::List { crl } => pack(8, Bytes::new(crl)),
         }
     }
 
@@ -469,6 +534,16 @@ impl Frame {
             6 => Self::Heads {
                 heads: from.list(read_head)?,
             },
+            7 => {
+                from.array(2)?;
+                Self::Lists {
+                    digest: u64::from_be_bytes(from.exactly()?),
+                    known: from.list(read_number)?,
+                }
+            }
+            8 => Self::List {
+                crl: from.bytes()?.into(),
+            },
             _ => return Err(Malformed::Shape),
         };
         from.end().map(|()| frame)
@@ -503,6 +578,7 @@ impl Ask {
             }
             Self::Heads => pack(6, ()),
             Self::Seats { known, mine } => pack(7, (known, bundles_out(mine))),
+            Self::Lists { known } => pack(8, numbers_out(known)),
         }
     }
 
@@ -557,6 +633,9 @@ impl Ask {
                     mine: bundles_in(mine),
                 })
             }
+            8 => Ok(Self::Lists {
+                known: numbers_in(unpack(input)?),
+            }),
             _ => Err(Malformed::Shape),
         }
     }
@@ -603,6 +682,10 @@ impl Reply {
                     })
                     .collect();
                 pack(8, (bundles_out(bundles), authorities))
+            }
+            Self::Lists { lists, known } => {
+                let lists: Vec<ListWire> = lists.iter().map(list_out).collect();
+                pack(9, (lists, numbers_out(known)))
             }
         }
     }
@@ -663,6 +746,13 @@ impl Reply {
                             crl: crl.into_vec().into(),
                         })
                         .collect(),
+                })
+            }
+            9 => {
+                let (lists, known): (Vec<ListWire>, NumbersWire) = unpack(input)?;
+                Ok(Self::Lists {
+                    lists: lists.into_iter().map(list_in).collect(),
+                    known: numbers_in(known),
                 })
             }
             _ => Err(Malformed::Shape),

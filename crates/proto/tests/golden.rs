@@ -15,8 +15,8 @@ use coset::{CborSerializable, CoseSign1, RegisteredLabelWithPrivate, iana};
 use pelago_proto::{
     claim::{Accusation, Alive, Basis, Body, Claim, Head, Leave, MAX_RECORD, Removal, verify},
     identity::NodeId,
-    trust::Trust,
-    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, Reply},
+    trust::{Issuer, Trust},
+    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, ListItem, Reply},
 };
 use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf, sync::Arc};
 
@@ -181,6 +181,10 @@ fn bare(n: u8) -> Bundle {
     }
 }
 
+fn issuer(n: u8) -> Issuer {
+    Issuer([n; 16])
+}
+
 fn id(n: u8) -> NodeId {
     NodeId([n; 16])
 }
@@ -268,6 +272,26 @@ fn frames_keep_their_bytes() {
             },
         ),
         ("heads", Frame::Heads { heads: vec![head] }),
+        (
+            "lists",
+            Frame::Lists {
+                digest: 0x1122_3344_5566_7788,
+                known: vec![(issuer(1), 3), (issuer(2), 1_000)],
+            },
+        ),
+        (
+            "lists_bare",
+            Frame::Lists {
+                digest: 1,
+                known: vec![],
+            },
+        ),
+        (
+            "list",
+            Frame::List {
+                crl: Arc::from([3; 5]),
+            },
+        ),
     ];
     check("frames.txt", &values, Frame::encode, Frame::decode);
 }
@@ -334,6 +358,12 @@ fn questions_keep_their_bytes() {
             Ask::Seats {
                 known: vec![(dc(), 12)],
                 mine: vec![bare(1)],
+            },
+        ),
+        (
+            "lists",
+            Ask::Lists {
+                known: vec![(issuer(1), 3)],
             },
         ),
     ];
@@ -408,6 +438,22 @@ fn answers_keep_their_bytes() {
             Reply::Seats {
                 bundles: vec![bare(1)],
                 authorities: vec![authority],
+            },
+        ),
+        (
+            "lists",
+            Reply::Lists {
+                lists: vec![
+                    ListItem {
+                        certificate: Some(Arc::from([1; 2])),
+                        crl: Arc::from([2; 3]),
+                    },
+                    ListItem {
+                        certificate: None,
+                        crl: Arc::from([4; 3]),
+                    },
+                ],
+                known: vec![(issuer(1), 4)],
             },
         ),
     ];

@@ -9,7 +9,8 @@ use pelago_proto::{
     claim::Claim,
     federation::{Federation, MAX_MESSAGE, ProbeId, RequestError, RequestId, Tier},
     identity::{Incarnation, NodeId, Role},
-    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, MAX_DATAGRAM, Reply},
+    trust::Issuer,
+    wire::{Ask, AuthorityItem, Bundle, Frame, HeadItem, Item, ListItem, MAX_DATAGRAM, Reply},
 };
 use proptest::{prelude::*, sample::Index};
 use std::{fs, path::PathBuf, sync::Arc};
@@ -147,6 +148,13 @@ impl Victim {
                     direct: true,
                 }],
             },
+            Frame::Lists {
+                digest: 5,
+                known: vec![(Issuer([1; 16]), 1), (Issuer([2; 16]), u64::MAX)],
+            },
+            Frame::List {
+                crl: Arc::from([2; 90]),
+            },
         ]
         .iter()
         .map(Frame::encode)
@@ -180,6 +188,9 @@ impl Victim {
             Ask::Seats {
                 known: vec![(dc(), 1)],
                 mine: known,
+            },
+            Ask::Lists {
+                known: vec![(Issuer([1; 16]), 1), (Issuer([2; 16]), u64::MAX)],
             },
         ]
         .iter()
@@ -219,6 +230,13 @@ impl Victim {
                     certificate: Arc::from([1; 9]),
                     crl: Arc::from([2; 9]),
                 }],
+            },
+            Reply::Lists {
+                lists: vec![ListItem {
+                    certificate: None,
+                    crl: Arc::from([2; 9]),
+                }],
+                known: vec![(Issuer([1; 16]), 1)],
             },
         ]
         .iter()

@@ -7,14 +7,9 @@ use crate::{
     traffic::Traffic,
     world::{Happening, World},
 };
-use pelago_proto::{
-    federation::{Memory, Tier},
-    identity::Role,
-    time::Time,
-    trust::{Authority, Trust},
-};
+use pelago_proto::{federation::Tier, identity::Role, time::Time};
 use rand::RngExt;
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 /// How long a leaving process goes on sending before it stops.
 const GOODBYE: Duration = Duration::from_millis(300);
@@ -77,8 +72,15 @@ impl World {
     pub fn restart_without_memory(&mut self, name: &str) {
         self.kill(name);
         let host = self.host(name);
-        self.slots[host].memory = Memory::default();
+        self.slots[host].wipe();
         self.start(name);
+    }
+
+    /// Sets a process's wall clock wrong by so many seconds.
+    pub fn set_clock(&mut self, name: &str, off_by: i64) {
+        let process = self.slots[self.host(name)].process.as_ref();
+        let process = process.unwrap_or_else(|| panic!("{name} does not run"));
+        process.trust.set_clock_off_by(off_by);
     }
 
     /// Stops a process where it is: its sockets fill, its timers are late.
@@ -187,37 +189,6 @@ impl World {
             process.federation.handle_trust_changed(now);
             self.drive(host);
         }
-    }
-
-    /// Its authority revokes a node's certificate; one node, `teller`, gets the new list.
-    pub fn revoke(&mut self, name: &str, teller: &str, number: u64) {
-        let now = self.now;
-        let teller = self.host(teller);
-        let list = self.revocation(name, number);
-        let judge = self.slots[teller]
-            .process
-            .as_ref()
-            .expect("the teller runs");
-        judge
-            .trust
-            .admit_authority(&list.certificate, &list.crl)
-            .expect("the list is genuine");
-        if let Some(process) = self.slots[teller].process.as_mut() {
-            process.federation.handle_trust_changed(now);
-        }
-        self.drive(teller);
-    }
-
-    /// A list that revokes a node's certificate.
-    pub(crate) fn revocation(&self, name: &str, number: u64) -> Authority {
-        let host = self.host(name);
-        let certified = self.certified(host).expect("the world's own certificates");
-        let serial = (*certified.serial)
-            .try_into()
-            .expect("serials have 16 bytes");
-        let revoked = BTreeSet::from([serial]);
-        self.realm
-            .authority(&self.slots[host].who.datacenter, &revoked, number)
     }
 
     fn add_beside(&mut self, other: usize, name: &str) -> usize {

@@ -9,7 +9,7 @@ use pelago_proto::{
     federation::{Federation, Memory, Settings},
     identity::NodeId,
     time::Time,
-    trust::Authority,
+    trust::{Authority, List, Trust},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) authorities: Arc<[Authority]>,
     /// What the last process left on disk.
     pub(crate) memory: Memory,
+    /// The revocation lists that it believed in, on the same disk.
+    pub(crate) kept: Vec<List>,
     /// Whether the host is there at all; if so, it refuses packets to closed ports.
     pub(crate) up: bool,
     /// Rises with every process.
@@ -79,13 +81,20 @@ impl Slot {
 
     /// Ends the process, keeping its counts.
     pub(crate) fn stop(&mut self) {
-        if self.process.is_some() {
+        if let Some(process) = &self.process {
             self.traffic = self.traffic();
+            self.kept = process.trust.lists();
         }
         self.process = None;
         self.said = false;
         self.said_at = None;
         self.refusals = Refusals::default();
+    }
+
+    /// Empties its disk.
+    pub(crate) fn wipe(&mut self) {
+        self.memory = Memory::default();
+        self.kept.clear();
     }
 
     /// What was sent and signed here so far, by this process and those before.

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use pelago_proto::{
     claim::{Body, Claim, Removal, Verified},
     identity::{Label, NodeId, Role},
-    trust::{Authority, Certified, Refusal, Trust},
+    trust::{Authority, Certified, Issuer, List, Refusal, Trust, Weighed},
     wire::Item,
 };
 use std::{
@@ -29,6 +29,10 @@ const SERIAL_SIZE: usize = 16;
 const LEAF: &[u8; 8] = b"sim-leaf";
 const CA: &[u8; 8] = b"sim-ca\0\0";
 const CRL: &[u8; 8] = b"sim-crl\0";
+/// Everything of a list but its entries takes about as much as in a real one.
+const CRL_HEAD: usize = 240;
+/// How far ahead of a judge's clock a list may have been issued, seconds.
+const AHEAD: u64 = 300;
 
 /// What all certificates of one world have in common: its root of trust and its calendar.
 pub struct Realm {
@@ -40,6 +44,8 @@ pub struct Realm {
     judged: Mutex<ByEnd<Arc<Certified>>>,
     /// Claims that some node verified, by the ends of their signatures: the same for claims.
     claims: Mutex<Remembered>,
+    /// The root's first list, which revokes nobody.
+    root: Arc<[u8]>,
     /// What processes that start with the same authorities believe: one copy for all of them.
     beginnings: Mutex<Vec<(Vec<Authority>, Arc<Authorities>)>>,
 }
@@ -122,15 +128,18 @@ pub struct Identity {
 impl Realm {
     /// A new root of trust, its calendar at `unix` seconds.
     pub fn new(secret: [u8; 32], domain: &str, unix: u64) -> Arc<Self> {
-        Arc::new(Self {
+        let mut realm = Self {
             secret,
             domain: domain.to_owned(),
             unix: AtomicU64::new(unix),
             issued: AtomicU64::new(0),
             judged: Mutex::default(),
             claims: Mutex::default(),
+            root: Arc::default(),
             beginnings: Mutex::default(),
-        })
+        };
+        realm.root = realm.root_list(&[], 1);
+        Arc::new(realm)
     }
 
     /// Moves the calendar.
@@ -172,7 +181,7 @@ impl Realm {
         self.seal(leaf, who.datacenter.as_str())
     }
 
-    /// A datacenter's authority with a revocation list.
+    /// A datacenter's authority with a revocation list: serials of leaves.
     pub fn authority(
         &self,
         datacenter: &Label,
@@ -182,16 +191,30 @@ impl Realm {
         let mut certificate = CA.to_vec();
         put_label(&mut certificate, datacenter);
         certificate.resize(CA_SIZE - MAC_SIZE, 0);
-        let mut crl = CRL.to_vec();
-        put_label(&mut crl, datacenter);
-        crl.extend_from_slice(&number.to_be_bytes());
-        crl.extend(revoked.iter().flatten());
         Authority {
             datacenter: datacenter.clone(),
             certificate: self.seal(certificate, ""),
-            crl: self.seal(crl, datacenter.as_str()),
+            crl: self.list(datacenter.as_str(), revoked, number),
             crl_number: number,
         }
+    }
+
+    /// The root's list: datacenters whose authorities are revoked.
+    pub fn root_list(&self, revoked: &[Label], number: u64) -> Arc<[u8]> {
+        let serials = revoked
+            .iter()
+            .map(|datacenter| issuer(datacenter.as_str()).0);
+        self.list("", &serials.collect(), number)
+    }
+
+    fn list(&self, whose: &str, revoked: &BTreeSet<[u8; 16]>, number: u64) -> Arc<[u8]> {
+        let mut crl = CRL.to_vec();
+        crl.extend_from_slice(&issuer(whose).0);
+        crl.extend_from_slice(&number.to_be_bytes());
+        crl.extend_from_slice(&self.unix_time().to_be_bytes());
+        crl.resize(CRL_HEAD - MAC_SIZE, 0);
+        crl.extend(revoked.iter().flatten());
+        self.seal(crl, whose)
     }
 
     /// A removal that an operator signed, with its certificate.
@@ -264,43 +287,63 @@ impl Realm {
     }
 
     /// An authority with its revocation list, if both are genuine.
-    fn read_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<(Label, Known), Refusal> {
+    fn read_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<Known, Refusal> {
         let mut ca = Reader(self.unseal(certificate, "")?);
         if ca.take::<8>()? != *CA {
             return Err(MALFORMED);
         }
         let datacenter = ca.label()?;
-        let mut list = Reader(self.unseal(crl, datacenter.as_str())?);
-        if list.take::<8>()? != *CRL || list.label()? != datacenter {
-            return Err(MALFORMED);
+        self.unseal(crl, datacenter.as_str())?;
+        let list = SimList::read(crl)?;
+        if list.issuer != issuer(datacenter.as_str()) {
+            return Err(Refusal::UNKNOWN_ISSUER);
         }
-        let crl_number = u64::from_be_bytes(list.take()?);
-        let (serials, []) = list.0.as_chunks::<SERIAL_SIZE>() else {
-            return Err(MALFORMED);
-        };
-        let authority = Authority {
-            datacenter: datacenter.clone(),
-            certificate: certificate.into(),
-            crl: crl.into(),
-            crl_number,
-        };
-        let revoked = serials.iter().copied().collect();
-        Ok((datacenter, Known { authority, revoked }))
+        Ok(Known {
+            authority: Some((datacenter, certificate.into())),
+            list,
+        })
     }
 
-    /// What a process believes that starts with these authorities.
-    fn beginning(&self, authorities: &[Authority]) -> Arc<Authorities> {
+    /// What a process believes that starts with these authorities, and with what it kept.
+    fn beginning(&self, authorities: &[Authority], kept: &[List]) -> Arc<Authorities> {
         let mut beginnings = lock(&self.beginnings);
-        if let Some((_, known)) = beginnings.iter().find(|(from, _)| from == authorities) {
-            return Arc::clone(known);
-        }
-        let read = |authority: &Authority| {
-            self.read_authority(&authority.certificate, &authority.crl)
-                .expect("the world's authorities are genuine")
+        let known = beginnings.iter().find(|(from, _)| from == authorities);
+        let mut begins = match known {
+            Some((_, known)) => Arc::clone(known),
+            None => {
+                let read = |authority: &Authority| {
+                    let known = self
+                        .read_authority(&authority.certificate, &authority.crl)
+                        .expect("the world's authorities are genuine");
+                    (known.list.issuer, known)
+                };
+                let root = Known {
+                    authority: None,
+                    list: SimList::read(&self.root).expect("the world's own"),
+                };
+                let all = authorities.iter().map(read);
+                let known: Arc<Authorities> =
+                    Arc::new(all.chain([(root.list.issuer, root)]).collect());
+                beginnings.push((authorities.to_vec(), Arc::clone(&known)));
+                known
+            }
         };
-        let known: Arc<Authorities> = Arc::new(authorities.iter().map(read).collect());
-        beginnings.push((authorities.to_vec(), Arc::clone(&known)));
-        known
+        drop(beginnings);
+        for list in kept {
+            let known = match &list.certificate {
+                Some(certificate) => self.read_authority(certificate, &list.crl),
+                None => SimList::read(&list.crl).map(|list| Known {
+                    authority: None,
+                    list,
+                }),
+            };
+            let known = known.expect("kept as it was believed");
+            let held = begins.get(&list.issuer);
+            if held.is_none_or(|held| held.list.number < known.list.number) {
+                Arc::make_mut(&mut begins).insert(list.issuer, known);
+            }
+        }
+        begins
     }
 
     fn count(&self) -> [u8; 8] {
@@ -346,24 +389,72 @@ pub struct SimTrust {
     clock: AtomicI64,
     signed: AtomicU64,
     verified: AtomicU64,
+    listed: AtomicU64,
 }
 
-/// What somebody believes about authorities.
-type Authorities = BTreeMap<Label, Known>;
+/// What somebody believes about authorities, the root among them.
+type Authorities = BTreeMap<Issuer, Known>;
 
-/// An authority with the serials that its list revokes.
+/// An authority, or the root, with its list.
 #[derive(Clone, Debug)]
 struct Known {
-    authority: Authority,
+    /// Datacenter and certificate.
+    authority: Option<(Label, Arc<[u8]>)>,
+    list: SimList,
+}
+
+impl Known {
+    fn whose(&self) -> &str {
+        let authority = self.authority.as_ref();
+        authority.map_or("", |(datacenter, _)| datacenter.as_str())
+    }
+}
+
+/// A revocation list.
+#[derive(Clone, Debug)]
+struct SimList {
+    issuer: Issuer,
+    number: u64,
+    issued: u64,
+    /// Serials of leaves, or issuers.
     revoked: BTreeSet<[u8; SERIAL_SIZE]>,
+    crl: Arc<[u8]>,
+}
+
+impl SimList {
+    fn read(crl: &[u8]) -> Result<Self, Refusal> {
+        let (head, entries) = crl.split_at_checked(CRL_HEAD - MAC_SIZE).ok_or(MALFORMED)?;
+        let (entries, _) = entries.split_last_chunk::<MAC_SIZE>().ok_or(MALFORMED)?;
+        let (serials, []) = entries.as_chunks::<SERIAL_SIZE>() else {
+            return Err(MALFORMED);
+        };
+        let mut head = Reader(head);
+        if head.take::<8>()? != *CRL {
+            return Err(MALFORMED);
+        }
+        Ok(Self {
+            issuer: Issuer(head.take()?),
+            number: u64::from_be_bytes(head.take()?),
+            issued: u64::from_be_bytes(head.take()?),
+            revoked: serials.iter().copied().collect(),
+            crl: crl.into(),
+        })
+    }
+}
+
+/// The name of a datacenter's authority, which is also its serial; the root is nobody's datacenter.
+fn issuer(whose: &str) -> Issuer {
+    Issuer(first16(&sha256(&[b"authority", whose.as_bytes()])))
 }
 
 impl SimTrust {
-    /// The trust of a process that starts with `identity`, `authorities` and a LAN key of this boot.
+    /// The trust of a process that starts with `identity`, `authorities`, lists that an earlier one `kept`, and a LAN key of
+    /// this boot.
     pub fn new(
         realm: &Arc<Realm>,
         identity: &Identity,
         authorities: &[Authority],
+        kept: &[List],
         lan_key: [u8; 32],
     ) -> Self {
         let certified = realm
@@ -374,10 +465,11 @@ impl SimTrust {
             key: identity.key,
             lan_key,
             own: Mutex::new(certified),
-            authorities: Mutex::new(realm.beginning(authorities)),
+            authorities: Mutex::new(realm.beginning(authorities, kept)),
             clock: AtomicI64::new(0),
             signed: AtomicU64::new(0),
             verified: AtomicU64::new(0),
+            listed: AtomicU64::new(0),
         }
     }
 
@@ -391,6 +483,30 @@ impl SimTrust {
     /// Sets its wall clock wrong by so many seconds.
     pub fn set_clock_off_by(&self, seconds: i64) {
         self.clock.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Takes what is genuine, if it is news.
+    fn take(&self, known: Known) -> Result<bool, Refusal> {
+        if known.list.issued > self.unix_time() + AHEAD {
+            return Err(Refusal("from_future"));
+        }
+        let mut authorities = lock(&self.authorities);
+        let by = known.list.issuer;
+        let root = authorities.get(&issuer(""));
+        if root.is_some_and(|root| root.list.revoked.contains(&by.0)) {
+            return Err(Refusal::REVOKED);
+        }
+        let held = authorities.get(&by);
+        let news = held.is_none_or(|held| held.list.number < known.list.number);
+        if news {
+            Arc::make_mut(&mut authorities).insert(by, known);
+        }
+        Ok(news)
+    }
+
+    /// Lists whose signatures were checked so far.
+    pub fn listed(&self) -> u64 {
+        self.listed.load(Ordering::Relaxed)
     }
 
     /// Signatures made so far.
@@ -423,12 +539,13 @@ impl Trust for SimTrust {
             return Err(Refusal("not_yet_valid"));
         }
         let authorities = lock(&self.authorities);
-        let known = authorities
-            .get(&certified.datacenter)
-            .ok_or(Refusal::UNKNOWN_ISSUER)?;
+        let by = issuer(certified.datacenter.as_str());
+        let known = authorities.get(&by).ok_or(Refusal::UNKNOWN_ISSUER)?;
         let serial = <&[u8; SERIAL_SIZE]>::try_from(&*certified.serial).map_err(|_| MALFORMED)?;
-        if known.revoked.contains(serial) {
-            Err(Refusal("revoked"))
+        let root = authorities.get(&issuer(""));
+        let cut_off = root.is_some_and(|root| root.list.revoked.contains(&by.0));
+        if cut_off || known.list.revoked.contains(serial) {
+            Err(Refusal::REVOKED)
         } else {
             Ok(certified)
         }
@@ -449,21 +566,53 @@ impl Trust for SimTrust {
     }
 
     fn authorities(&self) -> Vec<Authority> {
-        lock(&self.authorities)
-            .values()
-            .map(|known| known.authority.clone())
-            .collect()
+        let known = lock(&self.authorities);
+        let mut all: Vec<Authority> = known.values().filter_map(entry).collect();
+        all.sort_by(|a, b| a.datacenter.cmp(&b.datacenter));
+        all
     }
 
     fn admit_authority(&self, certificate: &[u8], crl: &[u8]) -> Result<bool, Refusal> {
-        let (datacenter, known) = self.realm.read_authority(certificate, crl)?;
-        let mut authorities = lock(&self.authorities);
-        let held = authorities.get(&datacenter);
-        let news = held.is_none_or(|held| held.authority.crl_number < known.authority.crl_number);
-        if news {
-            Arc::make_mut(&mut authorities).insert(datacenter, known);
-        }
-        Ok(news)
+        self.listed.fetch_add(1, Ordering::Relaxed);
+        let known = self.realm.read_authority(certificate, crl)?;
+        self.take(known)
+    }
+
+    fn lists(&self) -> Vec<List> {
+        let known = lock(&self.authorities);
+        let root = known.get(&issuer(""));
+        let valid = |known: &&Known| {
+            !root.is_some_and(|root| root.list.revoked.contains(&known.list.issuer.0))
+        };
+        let list = |known: &Known| List {
+            issuer: known.list.issuer,
+            datacenter: known.authority.as_ref().map(|(name, _)| name.clone()),
+            number: known.list.number,
+            certificate: known.authority.as_ref().map(|(_, ca)| Arc::clone(ca)),
+            crl: Arc::clone(&known.list.crl),
+        };
+        known.values().filter(valid).map(list).collect()
+    }
+
+    fn weigh_list(&self, crl: &[u8]) -> Result<Weighed, Refusal> {
+        let list = SimList::read(crl)?;
+        let authorities = lock(&self.authorities);
+        let held = authorities
+            .get(&list.issuer)
+            .ok_or(Refusal::UNKNOWN_ISSUER)?;
+        Ok(Weighed {
+            number: list.number,
+            held: Some(held.list.number),
+        })
+    }
+
+    fn admit_list(&self, crl: &[u8]) -> Result<bool, Refusal> {
+        let list = SimList::read(crl)?;
+        let known = lock(&self.authorities).get(&list.issuer).cloned();
+        let known = known.ok_or(Refusal::UNKNOWN_ISSUER)?;
+        self.listed.fetch_add(1, Ordering::Relaxed);
+        self.realm.unseal(crl, known.whose())?;
+        self.take(Known { list, ..known })
     }
 
     fn unix_time(&self) -> u64 {
@@ -494,6 +643,16 @@ impl fmt::Debug for SimTrust {
 
 const MALFORMED: Refusal = Refusal("malformed");
 const BAD_SIGNATURE: Refusal = Refusal("bad_signature");
+
+fn entry(known: &Known) -> Option<Authority> {
+    let (datacenter, certificate) = known.authority.clone()?;
+    Some(Authority {
+        datacenter,
+        certificate,
+        crl: Arc::clone(&known.list.crl),
+        crl_number: known.list.number,
+    })
+}
 
 struct Reader<'a>(&'a [u8]);
 
@@ -566,7 +725,7 @@ mod tests {
         let realm = Realm::new([7; 32], "sim.test", NOW);
         let identity = realm.identity(&claimant("s1"), NOW + 100);
         let authority = realm.authority(&claimant("s1").datacenter, &BTreeSet::new(), 1);
-        let trust = SimTrust::new(&realm, &identity, &[authority], [1; 32]);
+        let trust = SimTrust::new(&realm, &identity, &[authority], &[], [1; 32]);
         (realm, identity, trust)
     }
 
@@ -629,13 +788,13 @@ mod tests {
             trust.admit_authority(&revoking.certificate, &revoking.crl),
             Ok(true)
         );
-        assert_eq!(trust.certify(&identity.leaf), Err(Refusal("revoked")));
+        assert_eq!(trust.certify(&identity.leaf), Err(Refusal::REVOKED));
         let older = realm.authority(&eu, &BTreeSet::new(), 1);
         assert_eq!(
             trust.admit_authority(&older.certificate, &older.crl),
             Ok(false)
         );
-        assert_eq!(trust.certify(&identity.leaf), Err(Refusal("revoked")));
+        assert_eq!(trust.certify(&identity.leaf), Err(Refusal::REVOKED));
         assert!(
             trust
                 .admit_authority(&older.certificate, &identity.leaf)

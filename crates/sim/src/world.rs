@@ -165,7 +165,9 @@ impl World {
         authorities: Arc<[Authority]>,
     ) {
         let identity = self.realm.identity(&planned.who, self.certificate_end());
-        let id = SimTrust::new(&self.realm, &identity, &[], [0; 32]).own().id;
+        let id = SimTrust::new(&self.realm, &identity, &[], &[], [0; 32])
+            .own()
+            .id;
         self.net.add(planned.place);
         let host = self.slots.len();
         self.names.insert(planned.who.name.to_string(), host);
@@ -180,6 +182,7 @@ impl World {
             wan_seeds,
             authorities,
             memory: planned.settings.memory.clone(),
+            kept: Vec::new(),
             up: true,
             epoch: 0,
             process: None,
@@ -228,6 +231,7 @@ impl World {
             &self.realm,
             &slot.identity,
             &slot.authorities,
+            &slot.kept,
             lan_key,
         ));
         let judge: Arc<dyn Trust> = Arc::<SimTrust>::clone(&trust);

@@ -610,29 +610,40 @@ impl Federation {
 
     /// Drops everybody whose certificate no longer holds.
     pub(super) fn expel(&mut self, now: Time) {
+        let trust = Arc::clone(&self.trust);
+        self.expel_unless(now, |c| {
+            // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
+            trust
+                .certify(&c.leaf)
+                .map_or_else(|why| why.0 == "expired", |_| true)
+        });
+    }
+
+    /// Drops everybody whom a revocation list names. Returns how many.
+    pub(super) fn expel_revoked(&mut self, now: Time) -> usize {
+        let trust = Arc::clone(&self.trust);
+        self.expel_unless(now, |c| !trust.is_revoked(c))
+    }
+
+    fn expel_unless(&mut self, now: Time, holds: impl Fn(&Certified) -> bool) -> usize {
         let unix = self.trust.unix_time();
+        let me = self.me.id;
+        let mut expelled = 0;
         let datacenters: Vec<Label> = self.catalog.keys().cloned().collect();
         for datacenter in datacenters {
             let trust = Arc::clone(&self.trust);
-            let me = self.me.id;
             let Some(known) = self.catalog.get_mut(&datacenter) else {
                 continue;
             };
-            let holds = |c: &Certified| {
-                // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
-                c.id == me
-                    || trust
-                        .certify(&c.leaf)
-                        .map_or_else(|why| why.0 == "expired", |_| true)
-            };
-            let gone = known.roster.expel(now, unix, holds);
+            let gone = known.roster.expel(now, unix, |c| c.id == me || holds(c));
             // What an operator signed falls with its certificate; that it ended since is no matter.
-            let stands = |removal: &Verified<Claim>| {
-                let judged = trust.certify_ended(&removal.signer().leaf);
-                judged.err() != Some(Refusal::REVOKED)
-            };
+            let stands = |removal: &Verified<Claim>| !trust.is_revoked(removal.signer());
             let back = known.roster.revoke_removals(now, unix, stands);
+            expelled += gone.len();
             for (id, name) in gone {
+                self.budgets.remove(&id);
+                self.relays.remove(&id);
+                self.barred.remove(&id);
                 self.event(
                     now,
                     EventKind::Removed,
@@ -647,7 +658,14 @@ impl Federation {
                 self.after_merge(&datacenter, id, None, now);
                 self.remember_removals();
             }
+            let is_empty = |known: &crate::catalog::Known| known.roster.is_empty();
+            if datacenter != self.me.datacenter
+                && self.catalog.get(&datacenter).is_some_and(is_empty)
+            {
+                self.catalog.remove(&datacenter);
+            }
         }
+        expelled
     }
 
     /// A seat that came or went, or a record that otherwise changed.

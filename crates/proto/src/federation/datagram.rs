@@ -159,6 +159,8 @@ impl Federation {
                 }
             }
             Frame::Heads { heads } => self.take_heads(heads, from, tier, now),
+            Frame::Lists { digest, known } => self.handle_lists(digest, &known, from, tier, now),
+            Frame::List { crl } => self.take_list(&crl, from, tier, now),
             Frame::PingReq { .. } | Frame::Relayed { .. } => self.drop("frame_tier"),
         }
         self.settle(now);

@@ -115,6 +115,7 @@ impl Federation {
             self.watch_domains(now);
         }
         self.tick_head(now);
+        self.tick_lists(now);
         self.dial_wan(now);
         self.fetch_wanted(now);
         if self.duties.second <= now {
@@ -131,6 +132,7 @@ impl Federation {
             self.duties.reap = now + Duration::from_secs(10);
             self.reap(now);
             self.rest_budgets(now);
+            self.lists.rest(now);
             self.remember_lan();
         }
     }

@@ -230,6 +230,7 @@ impl Federation {
             let datacenter = self.me.datacenter.clone();
             self.reconcile(Tier::Lan, with, &datacenter, now);
         }
+        self.compare_lists(with);
     }
 
     fn is_living_stream(&mut self, address: SocketAddr) -> bool {

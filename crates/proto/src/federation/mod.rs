@@ -14,6 +14,7 @@ mod datagram;
 mod duties;
 mod echo;
 mod join;
+mod lists;
 mod own;
 mod reconcile;
 mod removal;
@@ -22,6 +23,7 @@ mod stream;
 mod types;
 mod wan;
 
+pub use lists::{HandedList, ListError, MAX_LIST};
 pub use removal::{HandedIn, RemovalError};
 pub use types::{
     Count, Introduction, MAX_MESSAGE, Memory, Path, Peer, ProbeId, Request, RequestError,
@@ -48,6 +50,7 @@ use cut::Cuts;
 use duties::Duties;
 use echo::Echoes;
 use join::Joining;
+use lists::Lists;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -130,6 +133,7 @@ pub struct Federation {
     election: Election,
     joining: Joining,
     duties: Duties,
+    lists: Lists,
     cuts: Cuts,
     heads_signed: u64,
     memory: Memory,
@@ -147,7 +151,7 @@ pub struct Federation {
 
     introductions: Bucket,
     verifications: Bucket,
-    /// Verifications that only removals may use: decisions get through whatever else is said.
+    /// Verifications that only removals, and lists that somebody hands in, may use: decisions get through whatever else is said.
     decisions: Bucket,
     bulk: Bucket,
     drops: Tally,
@@ -259,6 +263,7 @@ impl Federation {
             catalog: Catalog::new(&me.datacenter),
             memory_out: Some(memory.clone()),
             memory,
+            lists: Lists::new(&trust.lists(), &me.id, now),
             settings,
             trust,
             rng,

@@ -77,6 +77,7 @@ impl Federation {
             self.lan.set_position(position(&self.me.serial));
             self.republish(now);
         }
+        self.lists_changed(None, Tier::Lan, now);
         self.expel(now);
         self.settle(now);
     }

@@ -169,7 +169,7 @@ impl Federation {
                 bundles: vec![you],
                 authorities: Vec::new(),
             }),
-            Ask::Compare { .. } | Ask::Exchange { .. } | Ask::Heads => None,
+            Ask::Compare { .. } | Ask::Exchange { .. } | Ask::Heads | Ask::Lists { .. } => None,
         }
     }
 

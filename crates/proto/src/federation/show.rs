@@ -246,7 +246,9 @@ impl Federation {
         for (what, help) in TALLIES {
             add(what, help, true, Vec::new(), tally(what));
         }
-        for frame in ["ping", "ack", "ping_req", "relayed", "news", "heads"] {
+        for frame in [
+            "ping", "ack", "ping_req", "relayed", "news", "heads", "lists", "list",
+        ] {
             add(
                 "frames_sent",
                 "frames sent, by kind",
@@ -318,6 +320,11 @@ impl Federation {
             (
                 "relay_budgets",
                 self.relays.len(),
+                super::admit::MAX_BUDGETS,
+            ),
+            (
+                "list_doubts",
+                self.lists.doubted(),
                 super::admit::MAX_BUDGETS,
             ),
             (
@@ -401,6 +408,10 @@ const DROPS: &[&str] = &[
     "introduction_budget",
     "introduction_datacenter",
     "introduction_malformed",
+    "list_doubted",
+    "list_issuer",
+    "list_size",
+    "list_stale",
     "member_table",
     "no_certificate",
     "not_the_signers_to_say",
@@ -457,6 +468,18 @@ const TALLIES: &[(&str, &str)] = &[
     (
         "past_adopted",
         "times that an own past was learnt from peers",
+    ),
+    (
+        "lists_asked",
+        "questions to peers for newer revocation lists",
+    ),
+    (
+        "lists_known_already",
+        "revocation lists that were held already",
+    ),
+    (
+        "lists_learnt",
+        "revocation lists taken from peers and from whoever hands them in",
     ),
     (
         "pushes_echoed",

@@ -55,6 +55,9 @@ pub(super) enum Purpose {
     Seats {
         address: Option<SocketAddr>,
     },
+    Lists {
+        tier: Tier,
+    },
 }
 
 impl Federation {
@@ -70,6 +73,11 @@ impl Federation {
         };
         if !fits || self.left {
             self.drop("request_role");
+            return Vec::new();
+        }
+        // Its connection is about to be closed.
+        if self.trust.is_revoked(&from.certified) {
+            self.drop("revoked");
             return Vec::new();
         }
         let Ok(ask) = Ask::decode(body) else {
@@ -158,6 +166,7 @@ impl Federation {
                 let digest = self.own_digests().current();
                 let (repair, rng) = self.lan.repair_and_rng();
                 repair.compare(id, alike, rng, now);
+                self.compare_lists(id);
                 let you = self.bundle(&self.me.datacenter.clone(), &id, now);
                 Some(Reply::Met {
                     me: self.own_bundle(),
@@ -204,6 +213,7 @@ impl Federation {
                 (tier == Tier::Lan && self.is_server()).then_some(Reply::Heads { heads })
             }
             Ask::Seats { known, mine } => Some(self.answer_seats(tier, from, &known, &mine, now)),
+            Ask::Lists { known } => Some(self.answer_lists(&known)),
         }
     }
 
@@ -345,6 +355,10 @@ impl Federation {
             return;
         }
         match result {
+            Ok((peer, _)) if self.trust.is_revoked(&peer.certified) => {
+                self.drop("revoked");
+                self.give_up(&purpose, now);
+            }
             // It may not know yet; what it says is nobody's word any more.
             Ok((peer, _)) if self.removal_of(&peer.certified).is_some() => {
                 self.drop("removed_sender");
@@ -374,7 +388,10 @@ impl Federation {
             Purpose::Probe { tier, to } => self.pool_mut(*tier).stream_answered(to, false, now),
             Purpose::Pull { address } => self.pull_failed(*address, now),
             // Asked again by their own clocks.
-            Purpose::Introduce { .. } | Purpose::Heads | Purpose::Seats { .. } => {}
+            Purpose::Introduce { .. }
+            | Purpose::Heads
+            | Purpose::Seats { .. }
+            | Purpose::Lists { .. } => {}
             Purpose::Compare { to, datacenter, .. } | Purpose::Exchange { to, datacenter, .. } => {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
             }
@@ -482,6 +499,9 @@ impl Federation {
                     Tier::Wan
                 };
                 self.take_seats(tier, address, &bundles, &authorities, from, now);
+            }
+            (Purpose::Lists { tier }, Reply::Lists { lists, known }) => {
+                self.take_lists(&lists, &known, from, tier, now);
             }
             (purpose, _) => {
                 self.drop("response_kind");

@@ -191,10 +191,17 @@ impl Federation {
     /// Tells each other datacenter about news of ours: one of our seats, by lot, tells three of theirs, and the next one by lot
     /// two, in case the first has not heard it, is gone, or loses its packets.
     pub(super) fn tell_abroad(&mut self, item: &Item) {
-        if !self.is_seated() {
-            return;
+        for (datacenter, seats) in self.turns_to_tell(&item.claim) {
+            self.tell_seats(item, &datacenter, seats);
         }
-        let name = hash8(&item.claim);
+    }
+
+    /// The datacenters that the lot has us tell of these bytes, and how many seats of each.
+    pub(super) fn turns_to_tell(&self, bytes: &[u8]) -> Vec<(Label, usize)> {
+        if !self.is_seated() {
+            return Vec::new();
+        }
+        let name = hash8(bytes);
         let lot = |id: &NodeId, datacenter: &Label| {
             let bytes = [&name[..], &id.0, datacenter.as_str().as_bytes()].concat();
             hash8(&bytes)
@@ -212,14 +219,13 @@ impl Federation {
             .peers()
             .map(|p| p.contact.place.rack.clone())
             .collect();
-        for datacenter in datacenters {
+        let turn = |datacenter: Label| {
             let mine = lot(&self.me.id, &datacenter);
             let others = seats.iter().filter(|id| **id != self.me.id);
             let before_us = others.filter(|id| lot(id, &datacenter) < mine).count();
-            if let Some(seats) = TOLD.get(before_us) {
-                self.tell_seats(item, &datacenter, *seats);
-            }
-        }
+            TOLD.get(before_us).map(|seats| (datacenter, *seats))
+        };
+        datacenters.into_iter().filter_map(turn).collect()
     }
 
     /// Tells the datacenter that it is about, if we are one of those who talk to it.
@@ -231,6 +237,14 @@ impl Federation {
 
     /// Tells this many seats of a datacenter.
     fn tell_seats(&mut self, item: &Item, datacenter: &Label, count: usize) {
+        for to in self.some_of(datacenter, count) {
+            self.count("told_abroad");
+            self.wan.push_to(to, std::slice::from_ref(item));
+        }
+    }
+
+    /// This many seats of a datacenter, to be told something.
+    pub(super) fn some_of(&mut self, datacenter: &Label, count: usize) -> Vec<NodeId> {
         let fits = |p: &crate::pool::Peer| p.contact.place.rack == *datacenter;
         let mut told = self.wan.draw(count, fits);
         // A draw looks at a bounded number of peers; with many datacenters it may miss the few of this one.
@@ -239,10 +253,7 @@ impl Federation {
             let theirs = peers.filter(|contact| contact.place.rack == *datacenter);
             told = theirs.map(|contact| contact.id).take(count).collect();
         }
-        for to in told {
-            self.count("told_abroad");
-            self.wan.push_to(to, std::slice::from_ref(item));
-        }
+        told
     }
 
     /// News from abroad goes on to our own servers: those who sit first, and no more than [`FELLOWS`]; the others fetch it.
@@ -439,8 +450,7 @@ impl Federation {
             }
         }
         if learnt {
-            // A newer list may revoke whom we know.
-            self.expel(now);
+            self.lists_changed(Some(from), tier, now);
         }
         let arrival = Arrival {
             from: Some(from),

@@ -343,6 +343,22 @@ impl Pool {
     /// (Voulgaris and van Steen 2007, RingCast), and others drawn; not to whom they came from. Our own words go to four times as many:
     /// if their first packets are lost, nobody else repeats them.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
+        let targets = self.targets(from);
+        self.spread(targets, items);
+    }
+
+    /// Pushes a frame to as many, and in the same way.
+    pub fn broadcast(&mut self, frame: &Frame, from: Option<NodeId>) {
+        let to = self.targets(from);
+        self.tally.pushes += to.len() as u64;
+        self.actions.push_back(Action::Spread {
+            to,
+            frames: vec![frame.clone()],
+        });
+    }
+
+    /// Whom something is pushed to.
+    fn targets(&mut self, from: Option<NodeId>) -> Vec<NodeId> {
         let times = if from.is_none() { 4 } else { 1 };
         let fanout = self.profile.tuning.fanout * times;
         let successor = self.peers.successor(&self.me.id).map(|p| p.contact.id);
@@ -353,7 +369,7 @@ impl Pool {
             Some(p.contact.id) != from && Some(p.contact.id) != next
         });
         targets.extend(next);
-        self.spread(targets, items);
+        targets
     }
 
     /// Pushes facts to one peer.

@@ -368,7 +368,11 @@ pub(crate) fn withheld(mut transmit: Transmit) -> Option<Transmit> {
             digest,
             news: Vec::new(),
         },
-        Frame::News { .. } | Frame::Heads { .. } | Frame::Relayed { .. } => return None,
+        Frame::News { .. }
+        | Frame::Heads { .. }
+        | Frame::Relayed { .. }
+        | Frame::Lists { .. }
+        | Frame::List { .. } => return None,
         other @ Frame::PingReq { .. } => other,
     }
     .encode()
@@ -443,7 +447,13 @@ pub(super) fn record(world: &World, host: usize, incarnation: Incarnation) -> Re
     }
 }
 
-fn send(world: &mut World, host: usize, to: usize, tier: Tier, payload: impl Into<Arc<[u8]>>) {
+pub(crate) fn send(
+    world: &mut World,
+    host: usize,
+    to: usize,
+    tier: Tier,
+    payload: impl Into<Arc<[u8]>>,
+) {
     let target = &world.slots[to];
     let Some(process) = &target.process else {
         return;

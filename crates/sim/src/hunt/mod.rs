@@ -24,7 +24,7 @@ pub use safety::Violation;
 pub use schedule::{Event, Fault, Liar, Schedule, Shaped, Trick, Weather};
 pub use shrink::shrink;
 
-pub(crate) use liar::withheld;
+pub(crate) use liar::{send, withheld};
 
 use std::{
     sync::{

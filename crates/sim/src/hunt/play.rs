@@ -7,15 +7,11 @@ use super::{
     schedule::{Event, Fault, Schedule, tier},
 };
 use crate::{net::Links, script::millis, slot::Slot, world::World};
-use pelago_proto::{
-    federation::Memory,
-    time::Time,
-    trust::{Authority, Trust},
-    view::EventKind,
-};
+use pelago_proto::{time::Time, view::EventKind};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -70,8 +66,8 @@ struct Player<'a> {
     liars: Liars,
     /// What ends when.
     ends: BTreeMap<(Time, usize), End>,
-    /// A revocation list that was issued, and reaches everybody by the end.
-    list: Option<Authority>,
+    /// The newest revocation list of each datacenter, and the nodes that it names.
+    lists: BTreeMap<String, (Arc<[u8]>, Vec<String>)>,
 }
 
 enum End {
@@ -96,7 +92,7 @@ impl<'a> Player<'a> {
             safety,
             liars,
             ends: BTreeMap::new(),
-            list: None,
+            lists: BTreeMap::new(),
         }
     }
 
@@ -256,7 +252,7 @@ impl<'a> Player<'a> {
                 if !runs(slot) && !truth.revoked.contains(&slot.id) {
                     truth.disturb(host, now);
                     if blank {
-                        slot.memory = Memory::default();
+                        slot.wipe();
                         truth.blank.insert(host);
                     }
                     world.start(&node);
@@ -349,18 +345,26 @@ impl<'a> Player<'a> {
             }
             Fault::Revoke { node, teller } => {
                 let (host, told) = (host(world, &node), host(world, &teller));
-                let apart = world.slots[host].who.datacenter != world.slots[told].who.datacenter;
                 let id = world.slots[host].id;
-                let sane = world.slots[told].process.is_some() && !truth.off_clock.contains(&told);
+                let sane = world.slots[told].awake().is_some()
+                    && !truth.off_clock.contains(&told)
+                    && !truth.revoked.contains(&world.slots[told].id);
                 // A real list names all certificates of a key, the world's only the newest.
-                let plain = !truth.renewed.contains(&id) && truth.revoked.is_empty();
-                if sane && !apart && plain {
+                let plain = !truth.renewed.contains(&id) && !truth.revoked.contains(&id);
+                if sane && plain {
                     truth.revoked.insert(id);
                     truth.disturb(host, now);
                     world.kill(&node);
-                    self.list = Some(world.revocation(&node, 2));
-                    self.tell_list(told);
-                    return ends;
+                    let datacenter = world.slots[host].who.datacenter.to_string();
+                    let before = self.lists.remove(&datacenter);
+                    let mut names = before.map_or_else(Vec::new, |(_, names)| names);
+                    names.push(node);
+                    let named: Vec<&str> = names.iter().map(String::as_str).collect();
+                    let number = 1 + names.len() as u64;
+                    let list = world.revocation(&named, number);
+                    // One node is told; the others have to hear it from it.
+                    let _ = world.hand_in_list(&list, &teller);
+                    self.lists.insert(datacenter, (list, names));
                 }
             }
             Fault::Clone { node, .. } => {
@@ -375,17 +379,26 @@ impl<'a> Player<'a> {
         ends
     }
 
-    /// A node finds the new revocation list on its disk.
-    fn tell_list(&mut self, host: usize) {
-        let now = self.world.now;
-        let slot = &mut self.world.slots[host];
-        let (Some(list), Some(process)) = (&self.list, slot.process.as_mut()) else {
-            return;
-        };
-        // Refused by those who have it from a fellow already.
-        if process.trust.admit_authority(&list.certificate, &list.crl) == Ok(true) {
-            process.federation.handle_trust_changed(now);
-            self.world.drive(host);
+    /// Whoever handed a list to somebody who was lost with it before it told anybody hands it to somebody else, once.
+    fn hand_in_again(&mut self) {
+        for (list, _) in self.lists.values() {
+            let world = &mut self.world;
+            let truth = &self.safety.truth;
+            let runs = |slot: &Slot| {
+                let process = slot.process.as_ref();
+                process.is_some_and(|process| !process.is_deaf())
+                    && !truth.revoked.contains(&slot.id)
+            };
+            let honest = (0..world.slots.len()).filter(|host| !truth.liars.contains(host));
+            let names: Vec<String> = honest
+                .map(|host| &world.slots[host])
+                .filter(|slot| runs(slot))
+                .map(|slot| slot.name.clone())
+                .collect();
+            let lost = !names.iter().any(|name| world.holds_list(name, list));
+            if let Some(name) = names.first().filter(|_| lost) {
+                let _ = world.hand_in_list(list, name);
+            }
         }
     }
 
@@ -411,16 +424,14 @@ impl<'a> Player<'a> {
             if slot.process.is_none() && may {
                 self.safety.truth.disturb(host, self.world.now);
                 if self.safety.truth.liars.contains(&host) {
-                    self.world.slots[host].memory = Memory::default();
+                    self.world.slots[host].wipe();
                     self.safety.truth.blank.insert(host);
                 }
                 self.world.start(&name);
                 self.safety.truth.off_clock.remove(&host);
             }
         }
-        for host in 0..self.world.slots.len() {
-            self.tell_list(host);
-        }
+        self.hand_in_again();
         self.check()
     }
 

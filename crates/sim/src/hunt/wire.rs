@@ -52,7 +52,7 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(world: &World) -> Self {
         Self {
-            auditor: SimTrust::new(&world.realm, &world.slots[0].identity, &[], [0; 32]),
+            auditor: SimTrust::new(&world.realm, &world.slots[0].identity, &[], &[], [0; 32]),
             sound: BTreeSet::new(),
             accused: BTreeSet::new(),
             records: BTreeMap::new(),
@@ -284,7 +284,13 @@ fn claims(sent: &Sent) -> Vec<Arc<[u8]>> {
                     items(&news, &mut claims);
                 }
                 Ok(Frame::Heads { heads: told }) => heads(&told, &mut claims),
-                Ok(Frame::PingReq { .. } | Frame::Relayed { .. }) | Err(_) => {}
+                Ok(
+                    Frame::PingReq { .. }
+                    | Frame::Relayed { .. }
+                    | Frame::Lists { .. }
+                    | Frame::List { .. },
+                )
+                | Err(_) => {}
             }
         }
         Sent::Question(_, body) => match Ask::decode(body) {
@@ -294,7 +300,8 @@ fn claims(sent: &Sent) -> Vec<Arc<[u8]>> {
             }
             Ok(Ask::Exchange { give, .. }) => bundles(&give, &mut claims),
             Ok(Ask::Seats { mine, .. }) => bundles(&mine, &mut claims),
-            Ok(Ask::Pull { .. } | Ask::Compare { .. } | Ask::Heads) | Err(_) => {}
+            Ok(Ask::Pull { .. } | Ask::Compare { .. } | Ask::Heads | Ask::Lists { .. })
+            | Err(_) => {}
         },
         Sent::Answer(_, body) => match Reply::decode(body) {
             Ok(Reply::Here { news }) => items(&news, &mut claims),
@@ -309,7 +316,7 @@ fn claims(sent: &Sent) -> Vec<Arc<[u8]>> {
                 bundles(&told, &mut claims);
             }
             Ok(Reply::Heads { heads: told }) => heads(&told, &mut claims),
-            Ok(Reply::Differences { .. }) | Err(_) => {}
+            Ok(Reply::Differences { .. } | Reply::Lists { .. }) | Err(_) => {}
         },
     }
     claims

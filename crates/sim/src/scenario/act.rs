@@ -5,10 +5,7 @@ use super::{
     noticed::{Notice, Watchers},
 };
 use crate::{report::Done, world::World};
-use pelago_proto::{
-    federation::{Memory, Tier},
-    time::Time,
-};
+use pelago_proto::{federation::Tier, time::Time};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How many names a line of the timeline lists.
@@ -96,7 +93,7 @@ impl Stage {
             Verb::Start => world.start(name),
             Verb::StartBlank => {
                 let host = world.host(name);
-                world.slots[host].memory = Memory::default();
+                world.slots[host].wipe();
                 world.start(name);
             }
             Verb::Restart => world.restart(name),
