@@ -36,6 +36,47 @@ impl<'a> Signed<'a> {
     }
 }
 
+/// The content of the CRL number extension, its identifier first (RFC 5280 §5.2.3).
+const CRL_NUMBER: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x14];
+
+impl Signed<'_> {
+    /// The number of a CRL. Nobody has looked at the signature yet, so this walks over lengths and believes nothing.
+    pub(crate) fn crl_number(&self) -> Option<u64> {
+        const UTC: u8 = 0x17;
+        const GENERALIZED: u8 = 0x18;
+        const EXTENSIONS: u8 = 0xa0;
+        let (body, _) = value(self.tbs, SEQUENCE)?;
+        let rest = body.strip_prefix(&CRL_HEAD)?;
+        let mut rest = element(rest, SEQUENCE)?.1;
+        for passed in [UTC, GENERALIZED, UTC, GENERALIZED, SEQUENCE] {
+            rest = element(rest, passed).map_or(rest, |(_, after)| after);
+        }
+        let (extensions, _) = value(rest, EXTENSIONS)?;
+        let (mut extensions, _) = value(extensions, SEQUENCE)?;
+        loop {
+            let (extension, after) = value(extensions, SEQUENCE)?;
+            extensions = after;
+            if let Some(content) = extension.strip_prefix(&CRL_NUMBER) {
+                let (content, _) = value(content, 0x04)?;
+                let (number, _) = value(content, 0x02)?;
+                return unsigned(number);
+            }
+        }
+    }
+}
+
+/// A DER integer that is neither negative nor larger than 64 bits.
+fn unsigned(bytes: &[u8]) -> Option<u64> {
+    let bytes = match bytes {
+        [0, rest @ ..] => rest,
+        [first, ..] if *first < 0x80 => bytes,
+        _ => return None,
+    };
+    let fits = bytes.len() <= 8;
+    let sum = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+    fits.then(|| bytes.iter().fold(0, sum))
+}
+
 /// The contents of a name given with its SEQUENCE header, as `webpki` wants to compare it.
 pub(crate) fn contents(name: &[u8]) -> Option<&[u8]> {
     value(name, SEQUENCE).map(|(contents, _)| contents)

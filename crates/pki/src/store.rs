@@ -403,6 +403,11 @@ impl TrustStore {
         id
     }
 
+    /// The content at this moment.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.0.state.load_full()
+    }
+
     /// Rises with every change of the content.
     pub fn generation(&self) -> u64 {
         self.0.state.load().generation

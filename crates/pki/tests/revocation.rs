@@ -329,3 +329,81 @@ fn an_oversized_or_damaged_list_is_refused_and_changes_nothing() {
     assert_eq!(store.generation(), generation);
     assert_eq!(store.admit_crl(&crl, NOW), Ok(Admission::NewCrl));
 }
+
+#[test]
+fn a_list_is_weighed_before_its_signature_is_looked_at() {
+    let federation = Federation::new(NOW, &[DC, "dc2"]);
+    let one = federation.issue(DC, "s1", Role::Server);
+    let store = federation.store();
+    let stale = federation.crl(DC);
+    let weigh = |crl: &[u8]| {
+        let weighed = store.weigh_crl(crl).unwrap();
+        (weighed.number, weighed.held)
+    };
+    assert_eq!(weigh(&stale), (1, Some(1)));
+    let crl = federation.revoke(&one).der;
+    assert_eq!(weigh(&crl), (2, Some(1)));
+    // Another signature: it claims the same, and is found out later.
+    let mut forged = crl.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(weigh(&forged), (2, Some(1)));
+    assert_eq!(store.admit_crl(&forged, NOW), Err(Refusal::BadSignature));
+    assert_eq!(store.admit_crl(&crl, NOW), Ok(Admission::NewCrl));
+    assert_eq!(weigh(&stale), (1, Some(2)));
+    assert_eq!(weigh(&federation.crl("root")), (1, Some(1)));
+
+    let stranger = federation.store_of(&["dc2"]).weigh_crl(&crl);
+    assert_eq!(stranger, Err(Refusal::UnknownIssuer));
+    for length in 0..crl.len() {
+        assert!(store.weigh_crl(&crl[..length]).is_err());
+    }
+    assert_eq!(
+        store.weigh_crl(&vec![0x30; MAX_CRL + 1]),
+        Err(Refusal::TooLarge)
+    );
+}
+
+#[test]
+fn lists_are_told_with_their_issuers_and_without_those_that_are_cut_off() {
+    let federation = Federation::new(NOW, &[DC, "dc2"]);
+    let (one, two) = (
+        federation.issue(DC, "s1", Role::Server),
+        federation.issue("dc2", "s1", Role::Server),
+    );
+    let store = federation.store();
+    let told = |store: &TrustStore| -> Vec<_> {
+        let mut told: Vec<_> = store
+            .lists(NOW)
+            .into_iter()
+            .map(|list| (list.datacenter, list.number, list.revoked))
+            .collect();
+        told.sort();
+        told
+    };
+    let dc = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        told(&store),
+        [(None, 1, 0), (dc(DC), 1, 0), (dc("dc2"), 1, 0)]
+    );
+    // A fresh store learns from them all that this one knows.
+    let fresh = federation.store_of(&[]);
+    for list in store.lists(NOW) {
+        if let Some(certificate) = &list.certificate {
+            fresh.admit_authority(certificate, &list.crl, NOW).unwrap();
+        }
+    }
+    assert_eq!(told(&fresh), told(&store));
+
+    let revoked = |issued: &Issued, name: &str| {
+        let judged = fresh.certify(&leaf(issued), NOW).unwrap();
+        store.is_revoked(name, &judged.serial, &leaf(issued), NOW)
+    };
+    assert!(!revoked(&one, DC) && !revoked(&two, "dc2"));
+    store.admit_crl(&federation.revoke(&one).der, NOW).unwrap();
+    store
+        .admit_crl(&federation.revoke_datacenter("dc2").der, NOW)
+        .unwrap();
+    assert_eq!(told(&store), [(None, 2, 1), (dc(DC), 2, 1)]);
+    let other = federation.issue(DC, "s2", Role::Server);
+    assert!(revoked(&one, DC) && revoked(&two, "dc2") && !revoked(&other, DC));
+}
