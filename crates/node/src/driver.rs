@@ -11,6 +11,7 @@ use crate::{
     publish::Published,
     quic::{DatagramFate, Quic},
     udp::{Members, Udp},
+    upkeep::Upkeep,
 };
 use pelago_proto::{
     federation::{Federation, Memory, Request, RequestError, Tier, Transmit},
@@ -48,6 +49,7 @@ pub(crate) struct Driver {
     pub(crate) counts: Arc<Counts>,
     pub(crate) published: Arc<Published>,
     pub(crate) memory: watch::Sender<Memory>,
+    pub(crate) upkeep: Arc<Upkeep>,
     pub(crate) stop: CancellationToken,
     pub(crate) state: State,
 }
@@ -56,17 +58,20 @@ pub(crate) struct Driver {
 pub(crate) struct State {
     requests: Arc<Semaphore>,
     generation: u64,
+    /// Generation of whom we trust when it was last acted upon.
+    trust: u64,
     published: Time,
     counted: Time,
     leaving: Option<(Time, oneshot::Sender<()>)>,
 }
 
 impl State {
-    pub(crate) fn new(federation: &Federation, now: Time) -> Self {
+    pub(crate) fn new(federation: &Federation, trust: u64, now: Time) -> Self {
         let requests = Arc::new(Semaphore::new(REQUESTS));
         Self {
             requests,
             generation: federation.generation(),
+            trust,
             published: now,
             counted: now,
             leaving: None,
@@ -198,6 +203,9 @@ impl Driver {
             Command::Remove(item, answer) => {
                 let _ = answer.send(self.federation.hand_in_removal(&item, now));
             }
+            Command::Revoke(crl, answer) => {
+                let _ = answer.send(self.federation.hand_in_list(&crl, now));
+            }
             Command::Leave(answer) => {
                 self.federation.leave(now);
                 self.state.leaving = Some((now + GOODBYE, answer));
@@ -229,6 +237,10 @@ impl Driver {
         }
         while let Some(request) = self.federation.poll_request() {
             self.request(request);
+        }
+        if self.lan.trust.generation() != self.state.trust {
+            self.state.trust = self.lan.trust.generation();
+            self.upkeep.trust_moved();
         }
         while let Some(memory) = self.federation.poll_memory() {
             self.memory.send_replace(memory);
@@ -300,14 +312,14 @@ impl Driver {
         }
     }
 
-    /// Whoever is removed loses its connections at once, or all of ours if that is us.
+    /// Whoever is removed, or whose certificate is revoked, loses its connections at once, or all of ours if that is us.
     fn cut_off(&self, member: Option<NodeId>) {
         let all = member == Some(self.federation.me());
         for quic in [Some(&self.lan), self.wan.as_ref()].into_iter().flatten() {
             for link in quic.links.all() {
                 if all || member == Some(link.id()) {
                     link.connection
-                        .close(close::REMOVED.into(), b"removed by an operator");
+                        .close(close::REMOVED.into(), b"no longer a member");
                 }
             }
         }

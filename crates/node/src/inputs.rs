@@ -1,7 +1,9 @@
 //! The one way into the protocol task: a channel bounded in messages and in bytes.
 
 use pelago_proto::{
-    federation::{HandedIn, Peer, ProbeId, RemovalError, RequestError, RequestId, Tier},
+    federation::{
+        HandedIn, HandedList, ListError, Peer, ProbeId, RemovalError, RequestError, RequestId, Tier,
+    },
     identity::NodeId,
     view::Evidence,
     wire::Item,
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     WanPeers(oneshot::Sender<Vec<(NodeId, SocketAddr)>>),
     /// A removal that an operator signed.
     Remove(Item, oneshot::Sender<Result<HandedIn, RemovalError>>),
+    /// A revocation list.
+    Revoke(Vec<u8>, oneshot::Sender<Result<HandedList, ListError>>),
     /// Say goodbye; answered once it has been handed to peers.
     Leave(oneshot::Sender<()>),
 }

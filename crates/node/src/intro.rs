@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 /// Largest introduction.
-const LIMIT: usize = 64 * 1024;
+const LIMIT: usize = pelago_pki::MAX_CRL + pelago_pki::MAX_AUTHORITY + 64;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

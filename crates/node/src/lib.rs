@@ -16,6 +16,7 @@ mod dial;
 mod driver;
 mod inputs;
 mod intro;
+mod kept;
 mod links;
 mod node;
 mod peer;
@@ -71,6 +72,17 @@ pub enum RemoveError {
     /// It is not acceptable.
     #[error(transparent)]
     Refused(#[from] pelago_proto::federation::RemovalError),
+    /// Nobody is left to take it.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Why a revocation list was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// It is not acceptable.
+    #[error(transparent)]
+    Refused(#[from] pelago_proto::federation::ListError),
     /// Nobody is left to take it.
     #[error("the node is stopping")]
     Stopping,

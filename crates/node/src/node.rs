@@ -1,7 +1,7 @@
 //! A running node: how it starts, what can be asked of it, and how it ends.
 
 use crate::{
-    FindError, RemoveError, StartError,
+    FindError, RemoveError, RevokeError, StartError,
     api::{
         Answer, Cause, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample,
         Scope, Snapshot,
@@ -18,7 +18,7 @@ use crate::{
     upkeep::Upkeep,
 };
 use pelago_proto::{
-    federation::{HandedIn, RequestError},
+    federation::{HandedIn, HandedList, RequestError},
     view::Evidence,
     wire::Item,
 };
@@ -191,6 +191,25 @@ impl Node {
             .inputs
             .ask(|answer| Command::Remove(removal, answer));
         Ok(asked.await.ok_or(RemoveError::Stopping)??)
+    }
+
+    /// Takes a revocation list (DER) from whoever carries it here, and spreads it: it proves itself.
+    pub async fn revoke(&self, crl: Vec<u8>) -> Result<HandedList, RevokeError> {
+        let asked = self
+            .shared()
+            .inputs
+            .ask(|answer| Command::Revoke(crl, answer));
+        Ok(asked.await.ok_or(RevokeError::Stopping)??)
+    }
+
+    /// The newest revocation list of each issuer.
+    pub fn lists(&self) -> Vec<pelago_pki::ListEntry> {
+        self.shared().trust.entries()
+    }
+
+    /// What this node judges certificates by. Clones see what it learns.
+    pub fn trust(&self) -> pelago_pki::TrustStore {
+        self.shared().trust.store()
     }
 
     /// Re-reads certificates, keys, authorities and revocation lists.

@@ -10,6 +10,7 @@ use crate::{
     driver::{Driver, State},
     fault::Place,
     inputs,
+    kept::Kept,
     node::Shared,
     publish::Published,
     quic::{Parts, Quic},
@@ -42,7 +43,9 @@ const ASKS: usize = 64;
 /// Starts a node and its tasks.
 pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
     let pki = config.pki.clone();
-    let trust = blocking(move || NodeTrust::load(&pki)).await?;
+    let kept = config.data_dir.as_deref().map(Kept::new);
+    let recalled = kept.clone();
+    let trust = blocking(move || NodeTrust::load(&pki, recalled.as_ref())).await?;
     let trust = Arc::new(trust.map_err(|e| StartError::Pki(e.to_string()))?);
     let certified = trust.own();
     check(&config, &certified)?;
@@ -100,6 +103,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         .as_ref()
         .map(|dir| Store::new(dir, trust.trust_domain(), trust.me()));
     let upkeep = Arc::new(Upkeep::default());
+    upkeep.trouble("lists", trust.unkept.clone());
     let memory = recall(store.clone(), &upkeep).await?;
     let settings = Settings {
         region: region.clone(),
@@ -193,7 +197,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         done: CancellationToken::new(),
     });
 
-    let state = State::new(&federation, clock.now());
+    let state = State::new(&federation, shared.trust.generation(), clock.now());
     let saved = memory.subscribe();
     let stop = shared.stop.clone();
     let driver = Driver {
@@ -207,13 +211,14 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         counts,
         published: published.clone(),
         memory,
+        upkeep: upkeep.clone(),
         stop: stop.clone(),
         state,
     };
     let driver = tokio::spawn(driver.run());
     tokio::spawn(ask::serve(asker, asked, stop.clone()));
     spawn_until(&stop, seeds.keep(inputs, published));
-    spawn_until(&stop, upkeep.clone().watch(shared.clone()));
+    spawn_until(&stop, upkeep.clone().watch(shared.clone(), kept));
     if let Some(store) = store {
         spawn_until(
             &stop,

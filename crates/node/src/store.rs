@@ -85,14 +85,7 @@ impl Store {
 
     /// Replaces what is remembered, durably.
     pub(crate) fn save(&self, memory: &Memory) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
-        let bytes = self.encode(memory)?;
-        let temporary = self.dir.join("state.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.dir.join(FILE))?;
-        File::open(&self.dir)?.sync_all()
+        replace(&self.dir, FILE, &self.encode(memory)?)
     }
 
     pub(crate) fn encode(&self, memory: &Memory) -> io::Result<Vec<u8>> {
@@ -122,16 +115,23 @@ impl Store {
         Ok([&MAGIC, length.to_be_bytes().as_slice(), hash.as_ref(), body].concat())
     }
 
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Memory, LoadError> {
+    /// The body of a file, if it is whole.
+    pub(crate) fn within(bytes: &[u8]) -> Result<&[u8], LoadError> {
         let (header, body) = bytes.split_at_checked(HEADER).ok_or(LoadError::Damaged)?;
         let length = u32::try_from(body.len())
             .map_err(|_| LoadError::Damaged)?
             .to_be_bytes();
         let expected = [&MAGIC, length.as_slice(), digest(&SHA256, body).as_ref()].concat();
-        if header != expected {
-            return Err(LoadError::Damaged);
+        if header == expected {
+            Ok(body)
+        } else {
+            Err(LoadError::Damaged)
         }
-        let body: Body = ciborium::from_reader(body).map_err(|_| LoadError::Damaged)?;
+    }
+
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Memory, LoadError> {
+        let body: Body =
+            ciborium::from_reader(Self::within(bytes)?).map_err(|_| LoadError::Damaged)?;
         if body.trust_domain != self.trust_domain || body.node != self.me {
             return Err(LoadError::Foreign);
         }
@@ -142,6 +142,21 @@ impl Store {
             removals: body.removals.into_iter().map(removal_in).collect(),
         })
     }
+}
+
+/// Replaces a file: after a power cut either the old or the new one is there. Nobody else may read it.
+pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let temporary = dir.join(format!("{name}.new"));
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 fn removal_out(removal: &Item) -> Option<(ByteBuf, ByteBuf)> {

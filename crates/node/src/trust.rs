@@ -2,13 +2,13 @@
 //!
 //! A reload that fails leaves everything as it was, says so in the node's condition, and is tried again.
 
-use crate::{config::Pki, links::close, seal::BootKey};
+use crate::{config::Pki, kept::Kept, links::close, seal::BootKey};
 use arc_swap::ArcSwap;
-use pelago_pki::{Accept, Admission, Expect, INTRO_ALPN, Identity, Policy, TrustStore};
+use pelago_pki::{Accept, Admission, Expect, INTRO_ALPN, Identity, ListEntry, Policy, TrustStore};
 use pelago_proto::{
     federation::Tier,
     identity::{Label, NodeId, Role},
-    trust::{Authority, Certified, Refusal, Trust},
+    trust::{Authority, Certified, Issuer, List, Refusal, Trust, Weighed},
 };
 use quinn::{
     Connection, TransportConfig,
@@ -65,6 +65,8 @@ pub(crate) struct NodeTrust {
     files: Pki,
     /// The latest wall clock seen: a clock that jumps back revives no certificate.
     latest: AtomicU64,
+    /// Why what was kept of lists could not be used, if so.
+    pub(crate) unkept: Option<String>,
     /// Modification times when the files were last read well.
     read: Mutex<Stamps>,
 }
@@ -95,8 +97,8 @@ pub(crate) enum TrustError {
 }
 
 impl NodeTrust {
-    /// Reads everything for the first time.
-    pub(crate) fn load(files: &Pki) -> Result<Self, TrustError> {
+    /// Reads everything for the first time, and takes back what was kept of lists and authorities.
+    pub(crate) fn load(files: &Pki, kept: Option<&Kept>) -> Result<Self, TrustError> {
         let stamps = stamps(files);
         let policy = Policy {
             fail_closed: files.fail_closed,
@@ -105,8 +107,20 @@ impl NodeTrust {
         let store = TrustStore::load(&files.ca, files.crl_dir.as_deref(), policy)
             .map_err(|e| TrustError::Store(e.to_string()))?;
         let now = wall();
+        let mut unkept = None;
+        match kept.map(|kept| kept.recall(&store, now)) {
+            None | Some(Ok(0)) => {}
+            Some(Ok(news)) => tracing::info!(news, "took back revocation lists of the last run"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "the revocation lists of the last run are not used");
+                unkept = Some(format!(
+                    "kept revocation lists were not used: the file {error}"
+                ));
+            }
+        }
         let own = load_own(files, &store, now)?;
         Ok(Self {
+            unkept,
             me: own.certified.id,
             store,
             own: ArcSwap::from_pointee(own),
@@ -172,14 +186,26 @@ impl NodeTrust {
     /// The root's and the datacenters' lists that are past their next update.
     pub(crate) fn overdue(&self) -> Vec<String> {
         let now = self.unix_time();
-        let due =
-            |a: &pelago_pki::AuthorityEntry| a.crl_next_update != 0 && a.crl_next_update < now;
-        self.store
-            .authorities()
-            .into_iter()
-            .filter(due)
-            .map(|a| a.datacenter)
+        let lists = self.store.lists(now).into_iter();
+        lists
+            .filter(|list| list.next_update < now)
+            .map(|list| list.datacenter.unwrap_or_else(|| "the root".into()))
             .collect()
+    }
+
+    /// The newest lists.
+    pub(crate) fn entries(&self) -> Vec<ListEntry> {
+        self.store.lists(self.unix_time())
+    }
+
+    /// What everything here is judged by; clones see every change.
+    pub(crate) fn store(&self) -> TrustStore {
+        self.store.clone()
+    }
+
+    /// Whether a list names this node itself.
+    pub(crate) fn is_own_revoked(&self) -> bool {
+        self.is_revoked(&self.own())
     }
 
     /// For accepting on a pool.
@@ -319,6 +345,47 @@ impl Trust for NodeTrust {
             .admit_authority(certificate, crl, self.unix_time())
             .map_err(refusal)?;
         Ok(admitted != Admission::Known)
+    }
+
+    fn lists(&self) -> Vec<List> {
+        let list = |list: ListEntry| {
+            let (issuer, _) = list.issuer.split_first_chunk()?;
+            let datacenter = match &list.datacenter {
+                Some(name) => Some(Label::new(name).ok()?),
+                None => None,
+            };
+            Some(List {
+                issuer: Issuer(*issuer),
+                datacenter,
+                number: list.number,
+                certificate: list.certificate,
+                crl: list.crl,
+            })
+        };
+        self.entries().into_iter().filter_map(list).collect()
+    }
+
+    fn weigh_list(&self, crl: &[u8]) -> Result<Weighed, Refusal> {
+        let weighed = self.store.weigh_crl(crl).map_err(refusal)?;
+        Ok(Weighed {
+            number: weighed.number,
+            held: weighed.held,
+        })
+    }
+
+    fn admit_list(&self, crl: &[u8]) -> Result<bool, Refusal> {
+        match self.store.admit_crl(crl, self.unix_time()) {
+            // Two keys with one name, and it is of the one whose list is newer.
+            Ok(Admission::Known) | Err(pelago_pki::Refusal::Rollback) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(other) => Err(refusal(other)),
+        }
+    }
+
+    fn is_revoked(&self, certified: &Certified) -> bool {
+        let (datacenter, now) = (certified.datacenter.as_str(), self.unix_time());
+        self.store
+            .is_revoked(datacenter, &certified.serial, &certified.leaf, now)
     }
 
     fn unix_time(&self) -> u64 {

@@ -3,6 +3,7 @@
 use crate::{
     api::{Condition, ReloadReport},
     inputs::{Command, Input},
+    kept::Kept,
     node::Shared,
     store::Store,
 };
@@ -12,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -26,6 +27,8 @@ const UNWRITABLE: u8 = 1;
 pub(crate) struct Upkeep {
     troubles: Mutex<BTreeMap<&'static str, String>>,
     reloading: tokio::sync::Mutex<()>,
+    /// Whom we trust has changed.
+    moved: Notify,
 }
 
 impl Upkeep {
@@ -61,6 +64,10 @@ impl Upkeep {
                 "the revocation list of {datacenter} is past its next update"
             ));
         }
+        let revoked = shared.trust.is_own_revoked();
+        if revoked {
+            degraded.push("the own certificate was revoked: nobody talks to this node".into());
+        }
         let live = !shared.stop.is_cancelled();
         let view = &shared.published.snapshot().view;
         let removed = view.is_removed();
@@ -70,7 +77,7 @@ impl Upkeep {
         }
         Condition {
             live,
-            ready: live && view.joined && !removed,
+            ready: live && view.joined && !removed && !revoked,
             degraded,
         }
     }
@@ -110,11 +117,21 @@ impl Upkeep {
         report
     }
 
+    /// Authorities or revocations changed: connections are to be judged again, and what is held now is to be kept.
+    pub(crate) fn trust_moved(&self) {
+        self.moved.notify_one();
+    }
+
     /// Looks after files and live connections until the node stops.
-    pub(crate) async fn watch(self: Arc<Self>, shared: Arc<Shared>) {
+    pub(crate) async fn watch(self: Arc<Self>, shared: Arc<Shared>, kept: Option<Kept>) {
         let mut generation = shared.trust.generation();
+        // What the configuration says counts as heard: it may have an older list again next time.
+        let mut saved = self.keep_lists(&shared, kept.as_ref()).await;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.moved.notified() => {}
+            }
             let trust = shared.trust.clone();
             if tokio::task::spawn_blocking(move || trust.files_changed())
                 .await
@@ -137,8 +154,30 @@ impl Upkeep {
                     quic.judge_again();
                 }
             }
+            if newest != generation || !saved {
+                saved = self.keep_lists(&shared, kept.as_ref()).await;
+            }
             generation = newest;
         }
+    }
+
+    /// Writes lists and authorities down. A failure degrades, and is tried again.
+    async fn keep_lists(&self, shared: &Shared, kept: Option<&Kept>) -> bool {
+        let Some(kept) = kept.cloned() else {
+            return true;
+        };
+        let trust = shared.trust.clone();
+        let save = move || kept.save(trust.trust_domain(), &trust.entries());
+        let error = match tokio::task::spawn_blocking(save).await {
+            Ok(saved) => saved.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let ok = error.is_none();
+        self.trouble(
+            "lists_dir",
+            error.map(|e| format!("revocation lists cannot be kept: {e}")),
+        );
+        ok
     }
 
     /// Saves once. A failure degrades, and never stops anything.
