@@ -157,9 +157,10 @@ async fn what_was_heard_outlives_restarts_and_older_files() {
     node.revoke(root.expect("a new list").der)
         .await
         .expect("taken");
-    eventually("both are kept, and nothing of whom the root cut off", || async {
-        (fs::read(&file).expect("a file").len() < before.len()).then_some(())
-    })
+    eventually(
+        "both are kept, and nothing of whom the root cut off",
+        || async { (fs::read(&file).expect("a file").len() < before.len()).then_some(()) },
+    )
     .await;
     let mode = fs::metadata(&file).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

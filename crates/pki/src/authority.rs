@@ -25,8 +25,9 @@ use crate::signer::{
 pub const BACKDATE: u64 = 300;
 /// The validity of a leaf unless another is asked for.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(72 * 3600);
-/// The longest validity of a leaf that is issued at all.
-pub const MAX_LEAF_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+/// The longest validity of a leaf that is issued at all: what nodes accept, less the back-dating.
+pub const MAX_LEAF_LIFETIME: Duration =
+    Duration::from_secs(crate::store::MAX_LEAF_VALIDITY.as_secs() - BACKDATE);
 /// The shortest.
 pub const MIN_LEAF_LIFETIME: Duration = Duration::from_secs(60);
 const ROOT_LIFETIME: u64 = 10 * 365 * 86_400;
@@ -81,7 +82,7 @@ pub enum PkiError {
         over: usize,
     },
     /// A validity outside what is issued.
-    #[error("a leaf is valid for 1 minute to 30 days")]
+    #[error("a leaf is valid for 1 minute to 72 h 55 min: nodes accept no longer validity")]
     Lifetime,
     /// The authority itself has ended, or is about to.
     #[error("the authority {0:?} has expired: renew it first")]

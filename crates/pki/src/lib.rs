@@ -45,7 +45,8 @@ pub use name::{MAX_LABEL, MAX_URI, NameError, Role, SpiffeName, check_label, che
 pub use refusal::Refusal;
 pub use revoke::{NewCrl, Target, refresh_crls, revoke};
 pub use store::{
-    Admission, AuthorityEntry, MAX_AUTHORITIES, MAX_ROOTS, Policy, StoreError, TrustStore,
+    Admission, AuthorityEntry, MAX_AUTHORITIES, MAX_LEAF_VALIDITY, MAX_ROOTS, Policy, StoreError,
+    TrustStore,
 };
 pub use tls::{
     Accept, Contact, Expect, INTRO_ALPN, Peer, UNKNOWN_CA_ALERT, client_config, judge_peer,

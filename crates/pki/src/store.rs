@@ -28,6 +28,9 @@ pub const MAX_AUTHORITIES: usize = 256;
 /// The most roots: one, and its successors during a rollover.
 pub const MAX_ROOTS: usize = 8;
 
+/// The longest validity of a leaf that nodes accept, back-dating included.
+pub const MAX_LEAF_VALIDITY: Duration = Duration::from_secs(73 * 3600);
+
 /// What a store does where the standards leave a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -42,7 +45,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             fail_closed: false,
-            max_leaf_lifetime: Duration::from_secs(73 * 3600),
+            max_leaf_lifetime: MAX_LEAF_VALIDITY,
         }
     }
 }

@@ -14,6 +14,7 @@ mod members;
 mod pki;
 mod question;
 mod remove;
+mod revoke;
 mod servers;
 mod sheet;
 mod status;
@@ -166,6 +167,8 @@ enum Command {
     },
     /// Remove a member for as long as its certificates could last; signed here by an operator
     Remove(remove::Remove),
+    /// Hand revocation lists to the agent, which spreads them to everybody
+    Revoke(revoke::Revoke),
     /// Say goodbye and end the agent
     Leave {
         #[command(flatten)]
@@ -276,6 +279,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         } => asking(events::run(&args, read, &connect)),
         Command::Join { addresses, connect } => asking(change::join(&addresses, &connect)),
         Command::Remove(args) => asking(remove::run(&args)),
+        Command::Revoke(args) => asking(revoke::run(&args)),
         Command::Leave { connect } => asking(change::leave(&connect)),
         Command::Reload { connect } => asking(change::reload(&connect)),
         Command::Pki(command) => pki::run(command),

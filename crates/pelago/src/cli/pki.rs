@@ -247,7 +247,10 @@ pub(crate) fn run(command: Pki) -> Result<Exit, Failure> {
                 crl.issuer,
                 crl.path.display()
             ));
-            output::note("put the list into the nodes' crl_dir and run: pelago reload");
+            output::note(&format!(
+                "hand the list to any agent, which spreads it: pelago revoke {}",
+                crl.path.display()
+            ));
         }
         Pki::Crl { dir, if_due } => {
             let fraction = if if_due { DUE } else { 0.0 };

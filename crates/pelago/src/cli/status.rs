@@ -65,6 +65,12 @@ impl Question for Status {
             pairs.pair("wan", wan.as_str());
         }
         pairs.pair("certificate", format!("ends {}", node.not_after));
+        let lists: Vec<_> = node
+            .revocation_lists
+            .iter()
+            .map(|list| format!("{} {}", list.issuer, list.number))
+            .collect();
+        pairs.pair("revocation lists", lists.join(", "));
         pairs.pair("up", words::millis(node.uptime_ms));
         let api = &body.api;
         let tcp = api

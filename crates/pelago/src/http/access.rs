@@ -15,7 +15,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 const TOTAL: Duration = Duration::from_secs(10);
 
 /// What is signed by whoever decided it: it matters little who carries it here.
-const CARRIED: [&str; 1] = ["/v1/removals"];
+const CARRIED: [&str; 2] = ["/v1/crls", "/v1/removals"];
 
 /// Where a request comes from. Fixed per connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Caller {
     Plain(IpAddr),
     /// TLS with a certificate of the federation.
     Certified(Role),
+    /// TLS with a certificate that was good when the connection began, and is not any more.
+    Lapsed,
 }
 
 /// What is allowed beyond the socket and loopback.
@@ -46,6 +48,11 @@ impl Access {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), Fault> {
+        if caller == Caller::Lapsed {
+            return Err(Fault::not_allowed(
+                "the certificate of this connection is not valid any more",
+            ));
+        }
         if let Caller::Plain(source) = caller {
             let source = source.to_canonical();
             if !source.is_loopback() && !self.plain_read.iter().any(|net| net.contains(&source)) {
@@ -213,6 +220,12 @@ mod tests {
     }
 
     #[test]
+    fn whose_certificate_lapsed_may_not_even_read() {
+        assert_eq!(admits(Caller::Lapsed, Method::GET, "localhost"), Some(403));
+        assert_eq!(admits(Caller::Lapsed, Method::POST, "localhost"), Some(403));
+    }
+
+    #[test]
     fn names_of_others_are_refused() {
         assert_eq!(
             admits(plain("127.0.0.1"), Method::GET, "evil.example"),
@@ -248,9 +261,11 @@ mod tests {
 
     #[test]
     fn whoever_may_read_may_carry_what_an_operator_signed() {
-        let carries = |caller| admits_to("/v1/removals", caller, Method::POST, "localhost");
-        assert_eq!(carries(plain("127.0.0.1")), None);
-        assert_eq!(carries(Caller::Certified(Role::Client)), None);
-        assert_eq!(carries(plain("10.99.0.1")), Some(403));
+        for path in CARRIED {
+            let carries = |caller| admits_to(path, caller, Method::POST, "localhost");
+            assert_eq!(carries(plain("127.0.0.1")), None);
+            assert_eq!(carries(Caller::Certified(Role::Client)), None);
+            assert_eq!(carries(plain("10.99.0.1")), Some(403));
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! What the API needs from a node, as a trait: tests serve crafted views, the binary serves [`Node`].
 
 use pelago_node::{
-    FindError, Node, RemoveError,
+    FindError, Node, RemoveError, RevokeError,
     api::{
         Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
         Snapshot,
     },
 };
-use pelago_proto::{federation::HandedIn, view::Evidence, wire::Item};
+use pelago_pki::{ListEntry, TrustStore};
+use pelago_proto::{
+    federation::{HandedIn, HandedList},
+    view::Evidence,
+    wire::Item,
+};
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::broadcast;
 
@@ -27,6 +32,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn links(&self, everyone: bool) -> Soon<'_, Vec<Link>>;
     fn join(&self, addresses: Vec<String>) -> Soon<'_, JoinReport>;
     fn remove(&self, removal: Item) -> Soon<'_, Result<HandedIn, RemoveError>>;
+    fn revoke(&self, crl: Vec<u8>) -> Soon<'_, Result<HandedList, RevokeError>>;
+    fn lists(&self) -> Vec<ListEntry>;
+    /// What callers' certificates are judged by; without it there is no TLS.
+    fn trust(&self) -> Option<TrustStore>;
     fn leave(&self) -> Soon<'_, ()>;
     fn reload(&self) -> Soon<'_, ReloadReport>;
 }
@@ -74,6 +83,18 @@ impl Backend for Node {
 
     fn remove(&self, removal: Item) -> Soon<'_, Result<HandedIn, RemoveError>> {
         Box::pin(Self::remove(self, removal))
+    }
+
+    fn revoke(&self, crl: Vec<u8>) -> Soon<'_, Result<HandedList, RevokeError>> {
+        Box::pin(Self::revoke(self, crl))
+    }
+
+    fn lists(&self) -> Vec<ListEntry> {
+        Self::lists(self)
+    }
+
+    fn trust(&self) -> Option<TrustStore> {
+        Some(Self::trust(self))
     }
 
     fn leave(&self) -> Soon<'_, ()> {

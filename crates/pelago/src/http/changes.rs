@@ -1,12 +1,16 @@
-//! Changing calls: join, remove, leave, reload. Who may make them is decided in [`super::access`].
+//! Changing calls: join, remove, revoke, leave, reload. Who may make them is decided in [`super::access`].
 
 use super::{Api, fault::Fault};
-use crate::model::{Cause, JoinBody, LeaveBody, ReloadBody, RemovalBody, from_unix_seconds};
+use crate::model::{
+    Cause, CrlBody, JoinBody, LeaveBody, ReloadBody, RemovalBody, from_unix_seconds,
+};
 use axum::{Json, body::Bytes, extract::State};
 use pelago_proto::wire::Item;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 use serde::Deserialize;
 
+/// A list of the largest size in hexadecimal digits, and what is around it.
+pub(super) const MAX_CRL_BODY: usize = 2 * pelago_pki::MAX_CRL + 4096;
 const MAX_ADDRESSES: usize = 64;
 
 #[derive(Deserialize)]
@@ -77,6 +81,48 @@ pub(super) async fn remove(State(shared): Api, body: Bytes) -> Result<Json<Remov
         name: done.name.map(|name| name.to_string()),
         datacenter: done.datacenter.to_string(),
         until: from_unix_seconds(done.until),
+    }))
+}
+
+/// A revocation list, which proves itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CrlRequest {
+    /// PEM, or DER in hexadecimal digits.
+    crl: String,
+}
+
+pub(super) async fn revoke(State(shared): Api, body: Bytes) -> Result<Json<CrlBody>, Fault> {
+    let example = "pelago revoke FILE sends what belongs here";
+    let request: CrlRequest = serde_json::from_slice(&body).map_err(|error| {
+        Fault::bad_parameter(format!("the body is not understood: {error}")).hint(example)
+    })?;
+    let pem = CertificateRevocationListDer::from_pem_slice(request.crl.as_bytes());
+    let crl = pem
+        .ok()
+        .map(|crl| crl.as_ref().to_vec())
+        .or_else(|| unhex(&request.crl))
+        .ok_or_else(|| {
+            Fault::bad_parameter("this is not a revocation list, neither PEM nor hexadecimal DER")
+                .hint(example)
+        })?;
+    let done = shared.backend.revoke(crl).await.map_err(Fault::revoke)?;
+    let root = || shared.backend.me().trust_domain.clone();
+    let issuer = done.datacenter.map_or_else(root, |name| name.to_string());
+    if done.news {
+        tracing::info!(
+            issuer,
+            number = done.number,
+            gone = done.gone,
+            "took a revocation list"
+        );
+    }
+    Ok(Json(CrlBody {
+        schema: CrlBody::SCHEMA.to_owned(),
+        issuer,
+        number: done.number,
+        news: done.news,
+        gone: done.gone,
     }))
 }
 

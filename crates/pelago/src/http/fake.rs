@@ -3,16 +3,18 @@
 use super::backend::{Backend, Soon};
 use crate::model::fixture;
 use pelago_node::{
-    FindError, RemoveError,
+    FindError, RemoveError, RevokeError,
     api::{
         Answer, Condition, JoinReport, Link, Me, Mode, NumberedEvent, ReloadReport, Sample, Scope,
         Snapshot,
     },
 };
+use pelago_pki::{ListEntry, TrustStore};
 use pelago_proto::{
     claim::Claim,
-    federation::{HandedIn, RemovalError},
+    federation::{HandedIn, HandedList, ListError, RemovalError},
     time::Time,
+    trust::Refusal,
     view::{self, EventKind, Evidence},
     wire::Item,
 };
@@ -26,11 +28,18 @@ pub(crate) struct Fake {
     pub(crate) events: broadcast::Sender<NumberedEvent>,
     /// Numbers of events that are still remembered.
     held: std::ops::RangeInclusive<u64>,
+    trust: Option<TrustStore>,
 }
 
 impl Fake {
     pub(crate) fn new() -> Arc<Self> {
+        Self::believing(None)
+    }
+
+    /// One that judges callers by this.
+    pub(crate) fn believing(trust: Option<TrustStore>) -> Arc<Self> {
         Arc::new(Self {
+            trust,
             me: fixture::me(),
             answer: Mutex::new(fixture::answer(Mode::Local)),
             events: broadcast::channel(16).0,
@@ -148,6 +157,32 @@ impl Backend for Fake {
                 until: said.until,
             })
         })
+    }
+
+    fn revoke(&self, crl: Vec<u8>) -> Soon<'_, Result<HandedList, RevokeError>> {
+        Box::pin(async move {
+            match crl.as_slice() {
+                b"known" | b"news" => Ok(HandedList {
+                    datacenter: Some(fixture::label("eu-west")),
+                    number: 7,
+                    news: crl == b"news",
+                    gone: 1,
+                }),
+                b"stale" => Err(ListError::Stale { number: 6, held: 7 }.into()),
+                b"forged" => Err(ListError::Refused(Refusal("bad-signature")).into()),
+                b"early" => Err(ListError::Refused(Refusal("from-future")).into()),
+                large if large.len() > 65_536 => Err(ListError::TooLarge(large.len()).into()),
+                _ => Err(ListError::Refused(Refusal("malformed")).into()),
+            }
+        })
+    }
+
+    fn lists(&self) -> Vec<ListEntry> {
+        fixture::lists()
+    }
+
+    fn trust(&self) -> Option<TrustStore> {
+        self.trust.clone()
     }
 
     fn reload(&self) -> Soon<'_, ReloadReport> {

@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use pelago_node::{FindError, RemoveError};
-use pelago_proto::federation::RemovalError;
+use pelago_node::{FindError, RemoveError, RevokeError};
+use pelago_proto::federation::{ListError, RemovalError};
 
 /// A problem on its way out.
 #[derive(Clone, Debug)]
@@ -96,6 +96,60 @@ impl Fault {
                 fault.hint(format!("sign it with an operator certificate of {member}"))
             }
             _ => fault,
+        }
+    }
+
+    /// A revocation list that was not taken.
+    pub(crate) fn revoke(error: RevokeError) -> Self {
+        use ListError as E;
+        let (status, code, hint) = match &error {
+            RevokeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", ""),
+            RevokeError::Refused(E::TooLarge(_)) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "rekey the authority rather than revoke so many",
+            ),
+            RevokeError::Refused(E::Stale { .. }) => (
+                StatusCode::CONFLICT,
+                "stale-list",
+                "pelago pki crl signs the list anew with a higher number",
+            ),
+            RevokeError::Refused(E::Refused(refusal)) => match refusal.0 {
+                "malformed" => (
+                    StatusCode::BAD_REQUEST,
+                    "bad-parameter",
+                    "pelago pki revoke and pelago pki crl write lists",
+                ),
+                "from-future" => (
+                    StatusCode::FORBIDDEN,
+                    "not-allowed",
+                    "compare the clocks here and where it was signed",
+                ),
+                _ => (
+                    StatusCode::FORBIDDEN,
+                    "not-allowed",
+                    "only the root and the datacenters' authorities issue lists",
+                ),
+            },
+            RevokeError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", ""),
+        };
+        let detail = match &error {
+            RevokeError::Refused(E::Refused(refusal)) => match refusal.0 {
+                "malformed" => "this is not a revocation list".to_owned(),
+                "unknown-issuer" | "unknown_issuer" => {
+                    "the list's issuer is not known here".to_owned()
+                }
+                "bad-signature" => "the list's signature is not its issuer's".to_owned(),
+                "from-future" => "the list was issued more than 5 minutes ahead of now".to_owned(),
+                _ => error.to_string(),
+            },
+            _ => error.to_string(),
+        };
+        let fault = Self::new(status, code, detail);
+        if hint.is_empty() {
+            fault
+        } else {
+            fault.hint(hint)
         }
     }
 

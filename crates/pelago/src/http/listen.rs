@@ -23,6 +23,8 @@ use tower_service::Service;
 /// Connections per listener; the socket stays usable when TCP is full.
 const CONNECTIONS: usize = 512;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the certificate behind a connection is looked at while nothing is asked.
+const JUDGED_AGAIN: Duration = Duration::from_millis(500);
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Request heads are far smaller.
 const MAX_HEAD: usize = 64 * 1024;
@@ -160,17 +162,17 @@ impl Serving {
         match (connection, tls) {
             (Connection::Unix(stream), _) => {
                 let _open = self.shared.metrics.connection("unix");
-                self.http(stream, Caller::Socket).await;
+                self.http(stream, || Caller::Socket).await;
             }
             (Connection::Tcp(stream, from), None) => {
                 let _open = self.shared.metrics.connection("tcp");
                 let _ = stream.set_nodelay(true);
-                self.http(stream, Caller::Plain(from.ip())).await;
+                self.http(stream, move || Caller::Plain(from.ip())).await;
             }
             (Connection::Tcp(stream, from), Some(tls)) => {
                 let _open = self.shared.metrics.connection("tcp");
                 match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok((stream, role))) => self.http(stream, Caller::Certified(role)).await,
+                    Ok(Ok((stream, holder))) => self.certified(stream, holder).await,
                     Ok(Err(error)) => {
                         self.shared.metrics.refused("tls");
                         tracing::warn!(%from, %error, "API refused a TLS connection");
@@ -181,11 +183,28 @@ impl Serving {
         }
     }
 
-    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller) {
+    /// Serves until the other end's certificate lapses: requests see that at once, and what streams on ends soon after.
+    async fn certified(self, stream: impl AsyncRead + AsyncWrite + Unpin, holder: tls::Holder) {
+        let who = holder.clone();
+        let caller = move || who.role().map_or(Caller::Lapsed, Caller::Certified);
+        let lapsed = async {
+            while holder.role().is_some() {
+                tokio::time::sleep(JUDGED_AGAIN).await;
+            }
+            // A request under way gets its answer, which says why.
+            tokio::time::sleep(JUDGED_AGAIN).await;
+        };
+        tokio::select! {
+            () = self.http(stream, caller) => {}
+            () = lapsed => {}
+        }
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin, caller: impl Fn() -> Caller) {
         let router = self.router;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(caller());
             // A router is always ready.
             router.clone().call(request)
         });

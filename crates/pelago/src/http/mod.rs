@@ -28,7 +28,7 @@ pub(crate) use listen::ListenError;
 use access::Access;
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::StatusCode,
     middleware::{self, Next},
     response::Response,
@@ -67,6 +67,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/sd/prometheus"),
     ("POST", "/v1/join"),
     ("POST", "/v1/removals"),
+    ("POST", "/v1/crls"),
     ("POST", "/v1/leave"),
     ("POST", "/v1/reload"),
     ("GET", "/livez"),
@@ -120,7 +121,7 @@ pub(crate) async fn start(
     let mut address = None;
     if let Some(bind) = http.bind {
         let tls = if http.tls {
-            Some(tls::Acceptor::new(pki).map_err(ListenError::Tls)?)
+            Some(tls::Acceptor::new(pki, backend.trust()).map_err(ListenError::Tls)?)
         } else {
             None
         };
@@ -215,6 +216,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/sd/prometheus", get(discovery::prometheus))
         .route("/v1/join", post(changes::join))
         .route("/v1/removals", post(changes::remove))
+        .route(
+            "/v1/crls",
+            post(changes::revoke).layer(DefaultBodyLimit::max(changes::MAX_CRL_BODY)),
+        )
         .route("/v1/leave", post(changes::leave))
         .route("/v1/reload", post(changes::reload))
         .route("/livez", get(node::livez))
@@ -238,7 +243,7 @@ fn router(shared: Arc<Shared>) -> Router {
             )
             .hint("GET /openapi.json")
         })
-        .layer(axum::extract::DefaultBodyLimit::max(64 * 1024))
+        .layer(DefaultBodyLimit::max(64 * 1024))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), observe))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),

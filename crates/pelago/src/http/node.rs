@@ -11,7 +11,7 @@ use axum::{
 
 fn self_body(shared: &Shared, view: &pelago_proto::view::View) -> SelfBody {
     let uptime = u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    SelfBody::new(shared.backend.me(), view, uptime)
+    SelfBody::new(shared.backend.me(), view, &shared.backend.lists(), uptime)
 }
 
 pub(super) async fn own(

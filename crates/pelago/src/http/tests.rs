@@ -359,6 +359,36 @@ async fn a_removal_is_taken_from_whoever_may_connect_if_it_is_one() {
 }
 
 #[tokio::test]
+async fn lists_are_taken_in_pem_and_in_hexadecimal_digits_and_refusals_say_why() {
+    let api = running().await;
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    // "news", in base64.
+    let pem = "-----BEGIN X509 CRL-----\nbmV3cw==\n-----END X509 CRL-----\n";
+    for (body, status, said) in [
+        (json!({"crl": pem}), 200, "eu-west"),
+        (json!({"crl": hex(b"known")}), 200, "\"news\":false"),
+        (
+            json!({"crl": hex(b"stale")}),
+            409,
+            "number 7 is held already",
+        ),
+        (json!({"crl": hex(b"forged")}), 403, "signature"),
+        (json!({"crl": hex(b"early")}), 403, "ahead of now"),
+        (json!({"crl": hex(b"else")}), 400, "not a revocation list"),
+        (json!({"crl": "what is this"}), 400, "not a revocation list"),
+        (json!({"crl": hex(&[0; 66_000])}), 413, "65536 at most"),
+        (json!({}), 400, "bad-parameter"),
+    ] {
+        let mut posted = request("POST", "/v1/crls");
+        *posted.body_mut() = Full::from(body.to_string());
+        let answer = api.send(posted).await;
+        assert_eq!(answer.status(), status, "{said}");
+        let text = text(answer).await;
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn events_resume_and_say_when_history_is_gone() {
     let api = running().await;
     let (_, replayed) = api.text("/v1/events?since=oldest&follow=false").await;
@@ -567,7 +597,7 @@ async fn statuses_of_others_show_in_the_verdict() {
         .values()
         .map(crate::model::Datacenter::new)
         .collect();
-    let node = crate::model::SelfBody::new(&fixture::me(), view, 1);
+    let node = crate::model::SelfBody::new(&fixture::me(), view, &fixture::lists(), 1);
     let condition = Condition {
         live: true,
         ready: true,
@@ -616,7 +646,10 @@ async fn tls_asks_for_certificates_and_operators_may_change() {
     };
     let dir = tempfile::tempdir().expect("a folder");
     let pki = certificates(dir.path());
-    let fake = Fake::new();
+    let policy = pelago_pki::Policy::default();
+    let store = pelago_pki::TrustStore::load(&pki.ca, pki.crl_dir.as_deref(), policy);
+    let store = store.expect("certificates");
+    let fake = Fake::believing(Some(store.clone()));
     let bind = "127.0.0.1:0".parse().ok();
     let http = Http {
         bind,
@@ -655,10 +688,21 @@ async fn tls_asks_for_certificates_and_operators_may_change() {
         .get::<SelfBody>("/v1/self")
         .await;
     assert_eq!(nobody.expect_err("no answer").exit, Exit::Unreachable);
-    // The same certificate, revoked, is refused once the list has been read again.
-    let target = pelago_pki::Target::Certificate(dir.path().join("ops.pem"));
-    pelago_pki::revoke(dir.path(), &target, crate::pki::unix_now()).expect("revoked");
-    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    // The same certificate, revoked, is refused as soon as the node has the list, and what it still reads ends.
+    let mut events = client("ops").stream("/v1/events").await.expect("may read");
+    let mut others = client("s1").stream("/v1/events").await.expect("may read");
+    let (target, now) = (
+        pelago_pki::Target::Certificate(dir.path().join("ops.pem")),
+        crate::pki::unix_now(),
+    );
+    let list = pelago_pki::revoke(dir.path(), &target, now).expect("revoked");
+    store.admit_crl(&list.der, now).expect("taken");
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        while let Some(Ok(_)) = events.frame().await {}
+    });
+    ended.await.expect("its stream ends");
+    let first = others.frame().await.expect("goes on");
+    first.expect("and is sound");
     let revoked = client("ops").get::<SelfBody>("/v1/self").await;
     assert_eq!(revoked.expect_err("is revoked").exit, Exit::Unreachable);
 }

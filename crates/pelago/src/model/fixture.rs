@@ -162,3 +162,22 @@ pub(crate) fn snapshot() -> Snapshot {
         wall: wall(),
     }
 }
+
+/// The lists that the node goes by.
+pub(crate) fn lists() -> Vec<pelago_pki::ListEntry> {
+    let list = |n: u8, datacenter: Option<&str>| pelago_pki::ListEntry {
+        issuer: [n; 32],
+        datacenter: datacenter.map(str::to_owned),
+        number: n.into(),
+        this_update: NOT_AFTER - 60,
+        next_update: NOT_AFTER,
+        revoked: usize::from(n) - 1,
+        certificate: None,
+        crl: vec![n; 8].into(),
+    };
+    vec![
+        list(3, Some("eu-west")),
+        list(1, None),
+        list(2, Some("us-east")),
+    ]
+}

@@ -130,6 +130,20 @@ fn removal() {
 }
 
 #[test]
+fn crl() {
+    check(
+        "crl.json",
+        &CrlBody {
+            schema: CrlBody::SCHEMA.into(),
+            issuer: member().datacenter.to_string(),
+            number: 7,
+            news: true,
+            gone: 1,
+        },
+    );
+}
+
+#[test]
 fn datacenters_and_servers() {
     let answer = answer(Mode::Local);
     let view = ViewInfo::new(&answer, &me());
@@ -151,7 +165,7 @@ fn datacenters_and_servers() {
 #[test]
 fn status() {
     let snapshot = snapshot();
-    let node = SelfBody::new(&me(), &snapshot.view, 61_000);
+    let node = SelfBody::new(&me(), &snapshot.view, &fixture::lists(), 61_000);
     let condition = api::Condition {
         live: true,
         ready: true,

@@ -22,8 +22,8 @@ pub(crate) use event::Event;
 pub(crate) use find::find;
 pub(crate) use member::{Incarnation, Member, MemberBody, MemberDetail, MembersBody};
 pub(crate) use node::{
-    Api, JoinBody, LeaveBody, Link, LinksBody, ReloadBody, RemovalBody, SelfBody, StatusBody,
-    Verdict,
+    Api, CrlBody, JoinBody, LeaveBody, Link, LinksBody, ReloadBody, RemovalBody, SelfBody,
+    StatusBody, Verdict,
 };
 pub(crate) use problem::{Cause, Problem};
 pub(crate) use server::{Server, ServersBody};

@@ -3,6 +3,7 @@
 use super::{Cause, Datacenter, Incarnation, clock};
 use jiff::Timestamp;
 use pelago_node::api;
+use pelago_pki::ListEntry;
 use pelago_proto::view::View;
 use serde::{Deserialize, Serialize};
 
@@ -34,12 +35,26 @@ pub(crate) struct SelfBody {
     pub(crate) not_after: Timestamp,
     pub(crate) version: String,
     pub(crate) uptime_ms: u64,
+    /// The revocation lists it goes by, the root's first.
+    #[serde(default)]
+    pub(crate) revocation_lists: Vec<RevocationList>,
+}
+
+/// The newest revocation list of one issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RevocationList {
+    /// A datacenter, or the trust domain for the root's.
+    pub(crate) issuer: String,
+    pub(crate) number: u64,
+    /// Certificates that it names.
+    pub(crate) revoked: usize,
+    pub(crate) next_update: Timestamp,
 }
 
 impl SelfBody {
     pub(crate) const SCHEMA: &str = "pelago.self/1";
 
-    pub(crate) fn new(me: &api::Me, view: &View, uptime_ms: u64) -> Self {
+    pub(crate) fn new(me: &api::Me, view: &View, lists: &[ListEntry], uptime_ms: u64) -> Self {
         let own = view
             .datacenters
             .get(&me.datacenter)
@@ -65,8 +80,24 @@ impl SelfBody {
             not_after: clock::from_unix_seconds(own.map_or(me.not_after, |it| it.not_after)),
             version: me.version.clone(),
             uptime_ms,
+            revocation_lists: revocation_lists(me, lists),
         }
     }
+}
+
+fn revocation_lists(me: &api::Me, lists: &[ListEntry]) -> Vec<RevocationList> {
+    let mut lists: Vec<&ListEntry> = lists.iter().collect();
+    lists.sort_by_key(|list| (&list.datacenter, list.issuer));
+    let shown = |list: &&ListEntry| RevocationList {
+        issuer: list
+            .datacenter
+            .clone()
+            .unwrap_or_else(|| me.trust_domain.clone()),
+        number: list.number,
+        revoked: list.revoked,
+        next_update: clock::from_unix_seconds(list.next_update),
+    };
+    lists.iter().map(shown).collect()
 }
 
 /// How things stand, in one word.
@@ -254,6 +285,23 @@ pub(crate) struct RemovalBody {
 
 impl RemovalBody {
     pub(crate) const SCHEMA: &str = "pelago.removal/1";
+}
+
+/// `POST /v1/crls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CrlBody {
+    pub(crate) schema: String,
+    /// A datacenter, or the trust domain for the root's.
+    pub(crate) issuer: String,
+    pub(crate) number: u64,
+    /// Whether it was not held already.
+    pub(crate) news: bool,
+    /// Members that were known here and are not any more.
+    pub(crate) gone: usize,
+}
+
+impl CrlBody {
+    pub(crate) const SCHEMA: &str = "pelago.crl/1";
 }
 
 /// `POST /v1/leave`.
