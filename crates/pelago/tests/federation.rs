@@ -62,6 +62,19 @@ fn ends_within(child: &mut Child, limit: Duration) -> ExitStatus {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
 #[test]
 fn everybody_is_seen_from_everywhere_and_the_codes_are_right() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -205,6 +218,46 @@ fn everybody_is_seen_from_everywhere_and_the_codes_are_right() {
         code(&format!("health --ready --address {removed}")),
         Some(5)
     );
+
+    // A list reaches everybody from any client. The authorities sit elsewhere, so no agent finds it on its disk.
+    let authorities = dir.path().join("authorities");
+    copy(&dir.path().join("pki"), &authorities);
+    let list = authorities.join("crl/us-east.crl").display().to_string();
+    let old = authorities.join("old.crl");
+    std::fs::copy(&list, &old).expect("copied");
+    let of = format!("--dir {}", authorities.display());
+    let client = format!("--address {}", socket("ap-south-c2"));
+    let root = dir.path().join("pki/ca.pem");
+    for (arguments, expected) in [
+        (format!("revoke {list} {client}"), 0),
+        (
+            format!("pki revoke --datacenter us-east --node us-east-s3 {of}"),
+            0,
+        ),
+        (format!("revoke absent.crl {client}"), 1),
+        (format!("revoke {} {client}", root.display()), 2),
+        (format!("revoke {list} {client}"), 0),
+        (format!("revoke {} {at}", old.display()), 1),
+        (format!("revoke {list} {at}"), 0),
+    ] {
+        let output = pelago(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(expected), "{arguments}: {said}");
+        if arguments.contains("old.crl") {
+            assert!(said.contains("number 2 is held already"), "{said}");
+        }
+    }
+    let begun = Instant::now();
+    while stdout(&format!("members --all -o name {far}")).contains("us-east-s3") {
+        assert!(
+            begun.elapsed() < Duration::from_secs(15),
+            "the revocation is not known"
+        );
+    }
+    let status = stdout(&format!("status {far}"));
+    assert!(status.contains("us-east 2"), "{status}");
+    let revoked = socket("us-east-s3");
+    assert_eq!(code(&format!("health --live --address {revoked}")), Some(0));
 
     // A goodbye is known everywhere within a second or so.
     assert_eq!(
