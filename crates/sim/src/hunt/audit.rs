@@ -1,6 +1,7 @@
 //! Whether a claim may have been said, judged anew: signature, certificate and role by `docs/wire.md`, not by the protocol's
 //! own reader, since that is what is being checked.
 
+use super::truth::Truth;
 use crate::{trust::SimTrust, world::World};
 use pelago_proto::{
     claim::{Body, Claim, Record},
@@ -16,12 +17,16 @@ const SIGNATURE: usize = 66;
 /// Why a claim cannot have been said by whom it names, if so.
 pub(super) fn objection(
     world: &World,
+    truth: &Truth,
     judge: &SimTrust,
     claim: &Claim,
 ) -> Result<(), &'static str> {
-    // Operators are not in these worlds, so nobody can have removed anybody.
+    // Operators are nobody here: what they signed is known to the byte.
     if matches!(claim.body, Body::Removal(_)) {
-        return Err("a removal");
+        return match truth.removals.contains(claim.bytes()) {
+            true => Ok(()),
+            false => Err("a removal that no operator signed"),
+        };
     }
     let signer = world.ids.get(&claim.signer).ok_or("a key of nobody")?;
     let certified = world.certified(*signer).ok_or("no certificate")?;

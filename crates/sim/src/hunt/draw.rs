@@ -89,8 +89,28 @@ pub fn draw(seed: u64, hostile: bool) -> Schedule {
     let Artist {
         datacenters,
         mut events,
+        everybody: names,
+        seeds,
         ..
     } = artist;
+    if liars.is_empty() && apart.random_bool(0.2) {
+        // A removal lowers what a verdict needs, as a goodbye does.
+        for _ in 0..apart.random_range(1..=2) {
+            let removed = names.choose(&mut apart).zip(names.choose(&mut apart));
+            if let Some((node, teller)) = removed
+                && node != teller
+                && !seeds.contains(node)
+            {
+                events.push(Event {
+                    at_ms: apart.random_range(0..length_ms),
+                    fault: Fault::Remove {
+                        node: node.clone(),
+                        teller: teller.clone(),
+                    },
+                });
+            }
+        }
+    }
     events.sort_by_key(|event| event.at_ms);
     Schedule {
         found: None,

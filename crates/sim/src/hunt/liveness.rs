@@ -6,9 +6,13 @@ use crate::{slot::Slot, world::World};
 use pelago_proto::{
     identity::{Label, NodeId, Role},
     time::Time,
+    trust::{Issuer, Trust},
     view::{Datacenter, Member, Reachability, Status, View},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Whether something has come true; if not, which invariant is not met yet and by whom.
 pub(crate) type Met = Result<(), (&'static str, String)>;
@@ -48,6 +52,7 @@ pub(crate) fn settled(world: &mut World, truth: &Truth) -> Met {
             }
         }
     }
+    same_lists(world, truth, &connected)?;
     for label in &connected {
         same_digest(world, &views, label)?;
         reachable(world, truth, &views, label)?;
@@ -100,6 +105,15 @@ fn sees(world: &World, truth: &Truth, host: usize, view: &View, whom: usize) -> 
             if truth.revoked.contains(&slot.id) {
                 let detail = format!("{viewer} shows {name}, who was revoked");
                 return Err(("I-10 the revoked are in no table", detail));
+            }
+            if truth.removed.contains(&slot.id) {
+                return match member.status {
+                    Status::Removed => Ok(()),
+                    status => {
+                        let detail = format!("{viewer} shows {name} {status}, who was removed");
+                        Err(("I-14 the removed are removed everywhere", detail))
+                    }
+                };
             }
             // Nobody may talk to it where it said that it is, so nobody can tell that it is gone.
             let net = &slot.settings.lan_allow;
@@ -158,6 +172,36 @@ fn same_digest(world: &World, views: &[(usize, Arc<View>)], label: &Label) -> Me
             let (a, b) = (&world.slots[other].name, &world.slots[*host].name);
             let detail = format!("{a} and {b} differ about {label}");
             return Err(("I-15 all set hashes are equal", detail));
+        }
+    }
+    Ok(())
+}
+
+/// Whether all who can hear of each other hold the same revocation lists: none is ever lost.
+fn same_lists(world: &World, truth: &Truth, connected: &BTreeSet<Label>) -> Met {
+    let mut first: BTreeMap<&Label, (usize, Vec<(Issuer, u64)>)> = BTreeMap::new();
+    let abroad = connected.first();
+    for (host, slot) in world.slots.iter().enumerate() {
+        let Some(process) = slot.process.as_ref() else {
+            continue;
+        };
+        if truth.liars.contains(&host) {
+            continue;
+        }
+        let lists = process.trust.lists();
+        let held = lists
+            .iter()
+            .map(|list| (list.issuer, list.number))
+            .collect();
+        let own = &slot.who.datacenter;
+        let with = abroad.filter(|_| connected.contains(own)).unwrap_or(own);
+        let (other, theirs) = first
+            .entry(with)
+            .or_insert_with(|| (host, Vec::clone(&held)));
+        if *theirs != held {
+            let (a, b) = (&world.slots[*other].name, &slot.name);
+            let detail = format!("{a} and {b} hold other revocation lists");
+            return Err(("I-10 lists reach everybody", detail));
         }
     }
     Ok(())

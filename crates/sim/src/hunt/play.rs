@@ -7,7 +7,11 @@ use super::{
     schedule::{Event, Fault, Schedule, tier},
 };
 use crate::{net::Links, script::millis, slot::Slot, world::World};
-use pelago_proto::{time::Time, view::EventKind};
+use pelago_proto::{
+    time::Time,
+    view::{EventKind, Status},
+    wire::Item,
+};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -68,6 +72,8 @@ struct Player<'a> {
     ends: BTreeMap<(Time, usize), End>,
     /// The newest revocation list of each datacenter, and the nodes that it names.
     lists: BTreeMap<String, (Arc<[u8]>, Vec<String>)>,
+    /// What operators signed, and about whom.
+    removals: Vec<(String, Item)>,
 }
 
 enum End {
@@ -93,6 +99,7 @@ impl<'a> Player<'a> {
             liars,
             ends: BTreeMap::new(),
             lists: BTreeMap::new(),
+            removals: Vec::new(),
         }
     }
 
@@ -249,7 +256,7 @@ impl<'a> Player<'a> {
             Fault::Start { node, blank } => {
                 let host = host(world, &node);
                 let slot = &mut world.slots[host];
-                if !runs(slot) && !truth.revoked.contains(&slot.id) {
+                if !runs(slot) && truth.is_welcome(&slot.id) {
                     truth.disturb(host, now);
                     if blank {
                         slot.wipe();
@@ -337,7 +344,7 @@ impl<'a> Player<'a> {
                 let id = slot.id;
                 if slot.process.is_some()
                     && !truth.off_clock.contains(&host)
-                    && !truth.revoked.contains(&slot.id)
+                    && truth.is_welcome(&slot.id)
                 {
                     world.renew_certificate(&node);
                     truth.renewed.insert(id);
@@ -348,9 +355,9 @@ impl<'a> Player<'a> {
                 let id = world.slots[host].id;
                 let sane = world.slots[told].awake().is_some()
                     && !truth.off_clock.contains(&told)
-                    && !truth.revoked.contains(&world.slots[told].id);
+                    && truth.is_welcome(&world.slots[told].id);
                 // A real list names all certificates of a key, the world's only the newest.
-                let plain = !truth.renewed.contains(&id) && !truth.revoked.contains(&id);
+                let plain = !truth.renewed.contains(&id) && truth.is_welcome(&id);
                 if sane && plain {
                     truth.revoked.insert(id);
                     truth.disturb(host, now);
@@ -367,6 +374,25 @@ impl<'a> Player<'a> {
                     self.lists.insert(datacenter, (list, names));
                 }
             }
+            Fault::Remove { node, teller } => {
+                let (host, told) = (host(world, &node), host(world, &teller));
+                let id = world.slots[host].id;
+                let sane = world.slots[told].awake().is_some()
+                    && !truth.off_clock.contains(&told)
+                    && truth.is_welcome(&world.slots[told].id);
+                if sane && truth.is_welcome(&id) {
+                    let datacenter = world.slots[host].who.datacenter.to_string();
+                    let removal = world.sign_removal(&node, &datacenter);
+                    truth.removals.insert(Arc::clone(&removal.claim));
+                    // Clients take none of other datacenters' members.
+                    if world.hand_in(&removal, &teller).is_ok() {
+                        truth.removed.insert(id);
+                        truth.disturb(host, now);
+                        world.kill(&node);
+                        self.removals.push((node, removal));
+                    }
+                }
+            }
             Fault::Clone { node, .. } => {
                 let host = host(world, &node);
                 let slot = &world.slots[host];
@@ -379,25 +405,33 @@ impl<'a> Player<'a> {
         ends
     }
 
-    /// Whoever handed a list to somebody who was lost with it before it told anybody hands it to somebody else, once.
+    /// Whoever handed a list, or a removal, to somebody who was lost with it before it told anybody hands it to somebody else.
     fn hand_in_again(&mut self) {
-        for (list, _) in self.lists.values() {
-            let world = &mut self.world;
-            let truth = &self.safety.truth;
-            let runs = |slot: &Slot| {
+        let (world, truth) = (&mut self.world, &self.safety.truth);
+        let honest = (0..world.slots.len()).filter(|host| !truth.liars.contains(host));
+        let listening: Vec<(String, String)> = honest
+            .map(|host| &world.slots[host])
+            .filter(|slot| {
                 let process = slot.process.as_ref();
-                process.is_some_and(|process| !process.is_deaf())
-                    && !truth.revoked.contains(&slot.id)
-            };
-            let honest = (0..world.slots.len()).filter(|host| !truth.liars.contains(host));
-            let names: Vec<String> = honest
-                .map(|host| &world.slots[host])
-                .filter(|slot| runs(slot))
-                .map(|slot| slot.name.clone())
-                .collect();
-            let lost = !names.iter().any(|name| world.holds_list(name, list));
-            if let Some(name) = names.first().filter(|_| lost) {
+                process.is_some_and(|process| !process.is_deaf()) && truth.is_welcome(&slot.id)
+            })
+            .map(|slot| (slot.name.clone(), slot.who.datacenter.to_string()))
+            .collect();
+        for (list, _) in self.lists.values() {
+            let lost = !listening
+                .iter()
+                .any(|(name, _)| world.holds_list(name, list));
+            if let Some((name, _)) = listening.first().filter(|_| lost) {
                 let _ = world.hand_in_list(list, name);
+            }
+        }
+        for (whom, removal) in &self.removals {
+            let home = world.slots[world.host(whom)].who.datacenter.to_string();
+            let knows = |world: &mut World, name: &str| world.sees(name, whom, Status::Removed);
+            let lost = !listening.iter().any(|(name, _)| knows(world, name));
+            let fellow = listening.iter().find(|(_, datacenter)| *datacenter == home);
+            if let Some((name, _)) = fellow.filter(|_| lost) {
+                let _ = world.hand_in(removal, name);
             }
         }
     }
@@ -420,7 +454,7 @@ impl<'a> Player<'a> {
         for name in self.schedule.seeds() {
             let host = self.world.host(&name);
             let slot = &self.world.slots[host];
-            let may = !self.safety.truth.revoked.contains(&slot.id);
+            let may = self.safety.truth.is_welcome(&slot.id);
             if slot.process.is_none() && may {
                 self.safety.truth.disturb(host, self.world.now);
                 if self.safety.truth.liars.contains(&host) {

@@ -6,7 +6,7 @@ use crate::{tap::Tap, world::World};
 use pelago_proto::{
     identity::{Incarnation, NodeId, Role},
     time::Time,
-    trust::Trust,
+    trust::{Issuer, Trust},
     view::{Datacenter, Member, Reachability, Status, View},
 };
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, time::Duration};
@@ -52,8 +52,8 @@ pub(crate) struct Safety {
     shown: BTreeMap<usize, Shown>,
     /// Deaths seen in their own datacenter.
     deaths: BTreeSet<(NodeId, Incarnation)>,
-    /// Highest revocation list by process and datacenter.
-    lists: BTreeMap<(usize, u32, String), u64>,
+    /// Highest revocation list by host and issuer.
+    lists: BTreeMap<(usize, Issuer), u64>,
     /// Deaths that wait to be shown: whose, to whom, and when that was first seen.
     waiting: BTreeMap<(usize, u32, NodeId, Incarnation), Time>,
     next: Time,
@@ -91,7 +91,7 @@ impl Safety {
         }
         for (host, sent) in tap.sent {
             if self.truth.liars.contains(&host) {
-                self.wire.overhear(world, &sent);
+                self.wire.overhear(world, &self.truth, &sent);
             } else {
                 self.wire.check(world, &self.truth, host, &sent)?;
             }
@@ -310,11 +310,12 @@ impl Safety {
                 return broken(world, "I-20 every table keeps its limit", detail);
             }
         }
-        for authority in process.trust.authorities() {
-            let key = (host, epoch, authority.datacenter.to_string());
-            let before = self.lists.insert(key, authority.crl_number);
-            if before.is_some_and(|before| before > authority.crl_number) {
-                let detail = format!("{name} went back to list {}", authority.crl_number);
+        for list in process.trust.lists() {
+            let before = self.lists.insert((host, list.issuer), list.number);
+            // They are kept over restarts, unless what was on the disk is lost.
+            let kept = !self.truth.blank.contains(&host);
+            if kept && before.is_some_and(|before| before > list.number) {
+                let detail = format!("{name} went back to list {}", list.number);
                 return broken(world, "I-10 revocation lists only go forward", detail);
             }
         }

@@ -122,8 +122,10 @@ pub enum Fault {
     Clock { node: String, off_by_s: i64 },
     /// A node gets a new certificate.
     Renew { node: String },
-    /// A node's certificate is revoked and its process ends; another node is told first.
+    /// A node's certificate is revoked and its process ends; one node is told, and the others have to hear it from it.
     Revoke { node: String, teller: String },
+    /// An operator removes a node, and its process ends; the same.
+    Remove { node: String, teller: String },
     /// A second process with the same key runs for a while.
     Clone { node: String, for_ms: u64 },
 }
@@ -212,7 +214,10 @@ impl Schedule {
         let judges = |event: &Event| {
             matches!(
                 event.fault,
-                Fault::Clock { .. } | Fault::Renew { .. } | Fault::Revoke { .. }
+                Fault::Clock { .. }
+                    | Fault::Renew { .. }
+                    | Fault::Revoke { .. }
+                    | Fault::Remove { .. }
             )
         };
         if self.events.iter().any(judges) {
@@ -332,7 +337,7 @@ impl Fault {
             | Self::Clock { node, .. }
             | Self::Renew { node }
             | Self::Clone { node, .. } => vec![node],
-            Self::Revoke { node, teller } => vec![node, teller],
+            Self::Revoke { node, teller } | Self::Remove { node, teller } => vec![node, teller],
             Self::Cut { from, to, .. } => from.iter().chain(to).map(String::as_str).collect(),
         }
     }
@@ -352,7 +357,8 @@ impl Fault {
             | Self::Leave { .. }
             | Self::Clock { .. }
             | Self::Renew { .. }
-            | Self::Revoke { .. } => None,
+            | Self::Revoke { .. }
+            | Self::Remove { .. } => None,
         }
     }
 }

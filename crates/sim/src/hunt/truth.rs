@@ -8,6 +8,7 @@ use pelago_proto::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,6 +38,10 @@ pub(crate) struct Truth {
     pub(crate) liars: BTreeSet<usize>,
     /// Whose certificate was revoked.
     pub(crate) revoked: BTreeSet<NodeId>,
+    /// Whom an operator removed.
+    pub(crate) removed: BTreeSet<NodeId>,
+    /// All that operators signed.
+    pub(crate) removals: BTreeSet<Arc<[u8]>>,
     /// Whose process started without what its last one had on disk.
     pub(crate) blank: BTreeSet<usize>,
     /// Whose certificate was renewed.
@@ -222,6 +227,11 @@ impl Truth {
         }
         self.left.insert((host, slot.epoch), last);
         self.disturb(host, world.now);
+    }
+
+    /// Whether a key may be used again: neither revoked nor removed.
+    pub(crate) fn is_welcome(&self, id: &NodeId) -> bool {
+        !self.revoked.contains(id) && !self.removed.contains(id)
     }
 
     /// A process with this key reached an incarnation.

@@ -161,7 +161,7 @@ impl Wire {
             return Ok(());
         }
         self.said.0 += 1;
-        if let Err(why) = audit::objection(world, &self.auditor, &claim) {
+        if let Err(why) = audit::objection(world, truth, &self.auditor, &claim) {
             return unsound(format!("{name} passes on {:?}: {why}", claim.body));
         }
         match &claim.body {
@@ -177,13 +177,13 @@ impl Wire {
     }
 
     /// What liars say is heard as well: they may truly accuse.
-    pub(crate) fn overhear(&mut self, world: &World, sent: &Sent) {
+    pub(crate) fn overhear(&mut self, world: &World, truth: &Truth, sent: &Sent) {
         for bytes in claims(sent) {
             let Ok(claim) = Claim::parse(&bytes) else {
                 continue;
             };
             if let Body::Accusation(accusation) = &claim.body
-                && audit::objection(world, &self.auditor, &claim).is_ok()
+                && audit::objection(world, truth, &self.auditor, &claim).is_ok()
             {
                 self.accused
                     .insert((accusation.accused, accusation.incarnation));
