@@ -466,10 +466,6 @@ const TALLIES: &[(&str, &str)] = &[
     ("links_down", "WAN links that went down"),
     ("links_up", "WAN links that came back"),
     (
-        "past_adopted",
-        "times that an own past was learnt from peers",
-    ),
-    (
         "lists_asked",
         "questions to peers for newer revocation lists",
     ),
@@ -480,6 +476,10 @@ const TALLIES: &[(&str, &str)] = &[
     (
         "lists_learnt",
         "revocation lists taken from peers and from whoever hands them in",
+    ),
+    (
+        "past_adopted",
+        "times that an own past was learnt from peers",
     ),
     (
         "pushes_echoed",
