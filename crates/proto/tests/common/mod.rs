@@ -290,6 +290,11 @@ impl Node {
 
     /// The same with what an earlier life left behind.
     pub(crate) fn start_with(self: &Arc<Self>, memory: Memory) -> Federation {
+        self.start_believing(Arc::<Self>::clone(self), memory)
+    }
+
+    /// The same, with somebody else's judgement.
+    pub(crate) fn start_believing(&self, trust: Arc<dyn Trust>, memory: Memory) -> Federation {
         let record = self.says(Incarnation::default());
         let any = || vec!["0.0.0.0/0".parse().unwrap()];
         let settings = Settings {
@@ -307,7 +312,6 @@ impl Node {
             version: "0.1.0".into(),
             memory,
         };
-        let trust: Arc<dyn Trust> = Arc::<Self>::clone(self);
         let mut federation = Federation::new(settings, trust, [7; 32], NOW).unwrap();
         federation.seeds(Vec::new(), Vec::new(), NOW);
         federation

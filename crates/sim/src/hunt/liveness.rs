@@ -6,8 +6,9 @@ use crate::{slot::Slot, world::World};
 use pelago_proto::{
     identity::{Label, NodeId, Role},
     time::Time,
-    trust::{Issuer, Trust},
+    trust::Trust,
     view::{Datacenter, Member, Reachability, Status, View},
+    wire::Numbers,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -179,7 +180,7 @@ fn same_digest(world: &World, views: &[(usize, Arc<View>)], label: &Label) -> Me
 
 /// Whether all who can hear of each other hold the same revocation lists: none is ever lost.
 fn same_lists(world: &World, truth: &Truth, connected: &BTreeSet<Label>) -> Met {
-    let mut first: BTreeMap<&Label, (usize, Vec<(Issuer, u64)>)> = BTreeMap::new();
+    let mut first: BTreeMap<&Label, (usize, Numbers)> = BTreeMap::new();
     let abroad = connected.first();
     for (host, slot) in world.slots.iter().enumerate() {
         let Some(process) = slot.process.as_ref() else {
@@ -189,7 +190,7 @@ fn same_lists(world: &World, truth: &Truth, connected: &BTreeSet<Label>) -> Met 
             continue;
         }
         let lists = process.trust.lists();
-        let held = lists
+        let held: Numbers = lists
             .iter()
             .map(|list| (list.issuer, list.number))
             .collect();
@@ -197,7 +198,7 @@ fn same_lists(world: &World, truth: &Truth, connected: &BTreeSet<Label>) -> Met 
         let with = abroad.filter(|_| connected.contains(own)).unwrap_or(own);
         let (other, theirs) = first
             .entry(with)
-            .or_insert_with(|| (host, Vec::clone(&held)));
+            .or_insert_with(|| (host, Numbers::clone(&held)));
         if *theirs != held {
             let (a, b) = (&world.slots[*other].name, &slot.name);
             let detail = format!("{a} and {b} hold other revocation lists");
