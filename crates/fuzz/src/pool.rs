@@ -200,7 +200,7 @@ fn start(
 ) -> (Arc<SimTrust>, Federation) {
     let address = |port| SocketAddr::from(([10, 0, 0, host], port));
     let authority = realm.authority(&label("dc"), &BTreeSet::new(), 1);
-    let trust = Arc::new(SimTrust::new(realm, who, &[authority], [host; 32]));
+    let trust = Arc::new(SimTrust::new(realm, who, &[authority], &[], [host; 32]));
     let settings = Settings {
         region: label("here"),
         lan: address(1),

@@ -1,6 +1,11 @@
 //! Revocation lists in one node: what is taken in, passed on, asked for and not listened to.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 mod common;
 
