@@ -31,6 +31,8 @@ const CA: &[u8; 8] = b"sim-ca\0\0";
 const CRL: &[u8; 8] = b"sim-crl\0";
 /// Everything of a list but its entries takes about as much as in a real one.
 const CRL_HEAD: usize = 240;
+/// Where its number stands.
+pub(crate) const LIST_NUMBER: std::ops::Range<usize> = 24..32;
 /// How far ahead of a judge's clock a list may have been issued, seconds.
 const AHEAD: u64 = 300;
 
@@ -205,6 +207,11 @@ impl Realm {
             .iter()
             .map(|datacenter| issuer(datacenter.as_str()).0);
         self.list("", &serials.collect(), number)
+    }
+
+    /// Whether this is a list that a datacenter's authority, or the root (no name), signed.
+    pub(crate) fn is_list_of(&self, crl: &[u8], whose: &str) -> bool {
+        self.unseal(crl, whose).is_ok() && SimList::read(crl).is_ok()
     }
 
     fn list(&self, whose: &str, revoked: &BTreeSet<[u8; 16]>, number: u64) -> Arc<[u8]> {

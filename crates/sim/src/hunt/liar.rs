@@ -8,6 +8,7 @@ use super::{
 use crate::{
     slot::Endpoint,
     tap::{Sent, Tap},
+    trust::LIST_NUMBER,
     world::World,
 };
 use pelago_proto::{
@@ -164,6 +165,28 @@ impl Liars {
             });
         }
         self.tell(world, host, &news);
+        self.forge_lists(world, host);
+    }
+
+    /// A revocation list that no authority signed, and word of one that nobody has.
+    fn forge_lists(&mut self, world: &mut World, host: usize) {
+        let process = world.slots[host].process.as_ref();
+        let lists = process.map(|process| process.trust.lists());
+        let (Some(to), Some(list)) = (self.fellow(world, host), lists.and_then(|mut l| l.pop()))
+        else {
+            return;
+        };
+        let number = list.number + 1;
+        let mut crl = list.crl.to_vec();
+        crl[LIST_NUMBER].copy_from_slice(&number.to_be_bytes());
+        let forged = Frame::List { crl: crl.into() };
+        let promised = Frame::Lists {
+            digest: 0,
+            known: vec![(list.issuer, number)],
+        };
+        for frame in [forged, promised] {
+            send(world, host, to, Tier::Lan, frame.encode());
+        }
     }
 
     /// One thing to some and another to others, at one incarnation that is now and then far ahead.

@@ -84,6 +84,13 @@ impl Wire {
             self.check_address(world, truth, host, transmit)?;
             self.check_rate(world, truth, host)?;
         }
+        if let Sent::Datagram(transmit) = sent
+            && let Ok(Frame::List { crl }) = Frame::decode(&transmit.payload)
+            && !is_genuine(world, &crl)
+        {
+            let detail = format!("{name} passes on a revocation list that nobody signed");
+            return broken(world, "I-01 only what was verified is passed on", detail);
+        }
         for claim in claims(sent) {
             self.check_claim(world, truth, host, &claim)?;
         }
@@ -266,6 +273,13 @@ fn check_closed(world: &World, truth: &Truth, signer: NodeId, accusation: &Accus
         return broken(world, "I-05 ports found closed were closed", detail);
     }
     Ok(())
+}
+
+/// Whether some authority, or the root, signed a list.
+fn is_genuine(world: &World, crl: &[u8]) -> bool {
+    let mut datacenters = world.slots.iter().map(|slot| slot.who.datacenter.as_str());
+    let signed = |whose: &str| world.realm.is_list_of(crl, whose);
+    signed("") || datacenters.any(signed)
 }
 
 /// Every claim in a message.
