@@ -328,6 +328,21 @@ fn own(all: &mut Samples, shared: &Shared) {
         &[],
         shared.trust.authorities().len() as f64,
     );
+    for list in shared.trust.entries() {
+        let issuer = list.datacenter.as_deref().unwrap_or("root");
+        all.gauge(
+            "revocation_list_number",
+            "Number of the newest revocation list of an issuer.",
+            &[("issuer", issuer)],
+            list.number as f64,
+        );
+        all.gauge(
+            "revocation_list_next_update_seconds",
+            "When an issuer's next revocation list is due, Unix time.",
+            &[("issuer", issuer)],
+            list.next_update as f64,
+        );
+    }
     let degraded = shared.upkeep.condition(shared).degraded.len();
     all.gauge(
         "degraded",
