@@ -8,7 +8,7 @@ use pelago_pki::{Admission, ListEntry, TrustStore};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -82,6 +82,11 @@ impl Kept {
         };
         let mut encoded = Vec::new();
         ciborium::into_writer(&body, &mut encoded).map_err(io::Error::other)?;
-        replace(&self.dir, FILE, &Store::around(&encoded)?)
+        let bytes = Store::around(&encoded)?;
+        // At a start it is mostly what lies there already.
+        if fs::read(self.dir.join(FILE)).is_ok_and(|kept| kept == bytes) {
+            return Ok(());
+        }
+        replace(&self.dir, FILE, &bytes)
     }
 }
