@@ -260,9 +260,15 @@ impl Federation {
             age: bundle.age.min(FADED),
             ..arrival
         };
-        if arrival.tier == Tier::Wan && self.convicts(bundle) {
-            // Only what is short of a verdict may enter our own datacenter from abroad.
-            arrival.age = Duration::ZERO;
+        if arrival.tier == Tier::Wan {
+            let verdict = self.verdict_in(bundle);
+            if !verdict.is_empty() {
+                if arrival.age >= STOOD {
+                    self.tell_of_verdict(&verdict, arrival.from, now);
+                }
+                // Only what is short of a verdict may enter our own datacenter from abroad.
+                arrival.age = Duration::ZERO;
+            }
         }
         let mut changed = false;
         if bundle.claims.len() > 32 {
@@ -279,27 +285,51 @@ impl Federation {
         changed
     }
 
-    /// Whether a bundle brings as many accusations that count as a verdict in our own datacenter needs, about somebody who can be
-    /// reached here. Whom nobody here reaches either may be dead by the word of those who came back without remembering it.
-    fn convicts(&self, bundle: &Bundle) -> bool {
-        let counting =
-            bundle
-                .claims
-                .iter()
-                .filter(|bytes| match Claim::parse(bytes).map(|c| c.body) {
-                    Ok(Body::Accusation(a)) => {
-                        let accused = self.own().roster.get(&a.accused);
-                        a.quorate
-                            && accused.is_some_and(|e| {
-                                e.status != Status::Unreachable
-                                    && a.incarnation == e.incarnation()
-                                    && (a.basis == crate::claim::Basis::PortClosed
-                                        || a.silent >= e.record().floor())
-                            })
-                    }
-                    _ => false,
-                });
-        counting.count() >= crate::roster::k(self.own().roster.present())
+    /// The accusations in a bundle that count, if they are as many as a verdict in our own datacenter needs and about somebody who
+    /// can be reached here. Whom nobody here reaches either may be dead by the word of those who came back without remembering it.
+    fn verdict_in(&self, bundle: &Bundle) -> Vec<Claim> {
+        let claims = bundle.claims.iter().filter_map(|c| Claim::parse(c).ok());
+        let counting: Vec<Claim> = claims.filter(|claim| self.counts_here(claim)).collect();
+        if counting.len() >= crate::roster::k(self.own().roster.present()) {
+            counting
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn counts_here(&self, claim: &Claim) -> bool {
+        let Body::Accusation(a) = &claim.body else {
+            return false;
+        };
+        let accused = self.own().roster.get(&a.accused);
+        a.quorate
+            && accused.is_some_and(|e| {
+                e.status != Status::Unreachable
+                    && a.incarnation == e.incarnation()
+                    && (a.basis == crate::claim::Basis::PortClosed
+                        || a.silent >= e.record().floor())
+            })
+    }
+
+    /// A verdict that stands abroad about somebody who is alive here, by accusers who all are alive here: they started again since
+    /// and forgot it, and the accused started again at the very incarnation of the life that they accused. Only the accused can put
+    /// that right. In the smaller part of a split the accusers are on the other side, and whom they hold dead stays so.
+    fn tell_of_verdict(&mut self, verdict: &[Claim], from: Option<NodeId>, now: Time) {
+        let roster = &self.own().roster;
+        let is_alive = |id: &NodeId| roster.get(id).is_some_and(|e| e.status == Status::Alive);
+        if !verdict
+            .iter()
+            .all(|claim| is_alive(&claim.signer) && is_alive(&claim.subject()))
+        {
+            return;
+        }
+        for claim in verdict {
+            if claim.subject() == self.me.id {
+                self.handle_about_me(claim, from, now);
+            } else {
+                self.push_of_itself(claim);
+            }
+        }
     }
 
     /// Whether a claim is truly signed by whom it names: for claims about ourselves, which are not merged.
@@ -468,12 +498,16 @@ impl Federation {
         if Some(subject) == from || self.lan.peer(&subject).is_none_or(lost) {
             return;
         }
+        self.push_of_itself(claim);
+    }
+
+    fn push_of_itself(&mut self, claim: &Claim) {
         self.count("told_of_itself");
         let item = Item {
             claim: Arc::clone(claim.bytes()),
             leaf: None,
         };
-        self.lan.push_to(subject, &[item]);
+        self.lan.push_to(claim.subject(), &[item]);
     }
 
     /// A signer is unknown here: whoever sent the claim can tell who it is.
