@@ -226,12 +226,17 @@ impl Federation {
         }
     }
 
-    /// A seat holder keeps asking `join` names and remembered addresses at which no peer of ours sits.
+    /// A seat holder keeps asking `join` names and remembered addresses at which no peer of ours answers: where none sits, and
+    /// where one sends what it has for us to somebody else, who took our place there.
     fn dial_wan(&mut self, now: Time) {
         if !self.is_seated() {
             return;
         }
-        let peers: BTreeSet<SocketAddr> = self.wan.peers().map(|p| p.contact.address).collect();
+        let answering = self
+            .wan
+            .peers()
+            .filter(|p| !self.wan.is_down(&p.contact.id));
+        let peers: BTreeSet<SocketAddr> = answering.map(|p| p.contact.address).collect();
         let servers = self.own().roster.servers();
         let own: BTreeSet<SocketAddr> = servers.filter_map(|(_, e)| e.record().wan).collect();
         let all: Vec<SocketAddr> = self

@@ -272,6 +272,14 @@ impl Pool {
         self.peers.get(id)
     }
 
+    /// Whether a peer's last pings went unanswered, in a pool that accuses nobody.
+    pub fn is_down(&self, id: &NodeId) -> bool {
+        self.detector
+            .watches
+            .get(id)
+            .is_some_and(|watch| watch.down)
+    }
+
     /// All peers.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter()

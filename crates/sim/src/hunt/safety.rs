@@ -221,7 +221,8 @@ impl Safety {
             let detail = format!("{name} shows {} at {}", member.name, member.address);
             return broken(world, "I-07 addresses lie where they may", detail);
         }
-        if self.truth.revoked.contains(&member.id) {
+        // Who is revoked itself still sees itself, and says so.
+        if self.truth.revoked.contains(&member.id) && member.id != world.slots[host].id {
             let judge = world.slots[host].process.as_ref();
             let refused = judge.is_some_and(|process| {
                 process

@@ -93,17 +93,17 @@ impl Truth {
         self.backlog.insert(host, (until, lasting));
     }
 
-    /// How many datagrams may have waited at a host that goes on just now, to be sent or answered all at once.
+    /// How many datagrams may have waited at a host that goes on just now, to be sent or answered all at once: its own, and what
+    /// liars sent meanwhile, each packet of which the others may answer.
     pub(crate) fn backlog(&self, world: &World, host: usize) -> usize {
-        let Some((until, lasting)) = self.backlog.get(&host) else {
-            return 0;
-        };
-        let over = world.now >= *until && world.now.since(*until) <= Duration::from_secs(2);
-        if over {
-            A_SECOND * lasting.as_secs() as usize
-        } else {
-            0
-        }
+        let over =
+            |until: &Time| world.now >= *until && world.now.since(*until) <= Duration::from_secs(2);
+        let waited = self.backlog.iter().filter(|(held, (until, _))| {
+            over(until) && (**held == host || self.liars.contains(*held))
+        });
+        waited
+            .map(|(_, (_, lasting))| A_SECOND * lasting.as_secs() as usize)
+            .sum()
     }
 
     /// Notes who runs just now.
@@ -210,6 +210,10 @@ impl Truth {
             && self.liars.is_empty()
             && self.cuts.is_empty()
             && !self.cloned.contains(&slot.id)
+            // Whom a clone outbid hears nothing until it may answer, once a minute.
+            && !self.cloned.contains(&world.slots[host].id)
+            // Whose clock is behind does not believe a certificate that was issued since, and neither what it removed.
+            && !(self.off_clock.contains(&host) && self.removed.contains(&slot.id))
             && self.in_peace(world, host)
     }
 
