@@ -150,12 +150,23 @@ impl Federation {
                 Tier::Wan => claim.signer == from,
                 Tier::Lan => direct,
             };
-            let digest = head.digest;
+            let (digest, boot) = (head.digest, head.incarnation.boot);
             let Some(known) = self.catalog.get_mut(&datacenter) else {
                 continue;
             };
             if !known.is_newer(&claim) {
                 known.seen_again(&claim, direct);
+                // An earlier boot than the one it was in: it forgot, and so did all of its datacenter, or it would know.
+                let held = known.roster.get(&claim.signer);
+                let forgotten =
+                    held.filter(|e| tier == Tier::Wan && direct && boot < e.incarnation().boot);
+                if let Some(entry) = forgotten {
+                    let record = Item {
+                        claim: Arc::clone(entry.card().bytes()),
+                        leaf: None,
+                    };
+                    self.wan.push_to(from, &[record]);
+                }
                 continue;
             }
             let entry = known.roster.get(&claim.signer);

@@ -163,7 +163,7 @@ impl Artist {
     fn liars(&mut self) -> Vec<Liar> {
         let mut liars = Vec::new();
         for datacenter in self.datacenters.clone() {
-            let count = self.dice.random_range(0..=datacenter.liars_borne());
+            let count = self.dice.random_range(0..=datacenter.liars_borne(0));
             let nodes = datacenter.nodes();
             let chosen: Vec<&String> = nodes.sample(&mut self.dice, count).collect();
             for node in chosen {
@@ -373,9 +373,19 @@ impl Artist {
             Kind::Renew => self.push(at, Fault::Renew { node }),
             Kind::Revoke => {
                 let teller = self.one();
+                let lie = |among: &[String]| {
+                    let lying = liars.iter().filter(|liar| among.contains(&liar.node));
+                    lying.count()
+                };
+                // It lowers what a verdict needs, like a goodbye.
+                let mut borne = self
+                    .datacenters
+                    .iter()
+                    .map(|dc| (dc.nodes(), dc.liars_borne(1)));
                 let harmless = node != teller
                     && !self.seeds.contains(&node)
-                    && liars.iter().all(|liar| liar.node != teller);
+                    && liars.iter().all(|liar| liar.node != teller)
+                    && borne.all(|(nodes, most)| !nodes.contains(&node) || lie(&nodes) <= most);
                 if harmless {
                     self.push(at, Fault::Revoke { node, teller });
                 }

@@ -130,7 +130,7 @@ fn sees(world: &World, truth: &Truth, host: usize, view: &View, whom: usize) -> 
                 let detail = format!("{viewer} shows {name} {}, who left", member.status);
                 return Err(("I-14 a goodbye is heard", detail));
             }
-            if member.status == Status::Unreachable && is_plain(world, slot) {
+            if member.status == Status::Unreachable && is_plain(world, truth, slot) {
                 let detail = format!("{viewer} shows {name} {}", member.status);
                 return Err(("I-14 who is gone is dead where enough can tell", detail));
             }
@@ -139,23 +139,24 @@ fn sees(world: &World, truth: &Truth, host: usize, view: &View, whom: usize) -> 
     Ok(())
 }
 
-/// Whether so many of a datacenter are left, and in so many racks, that they can tell the dead from the unreachable.
-fn is_plain(world: &World, gone: &Slot) -> bool {
+/// Whether so many of a datacenter are left, and in so many racks, that they can tell the dead from the unreachable. Who lied may
+/// have accused it at an incarnation still to come, and of one accuser the newest accusation holds.
+fn is_plain(world: &World, truth: &Truth, gone: &Slot) -> bool {
     let fellows = || {
         let datacenter = &gone.who.datacenter;
-        world
-            .slots
-            .iter()
-            .filter(move |slot| slot.who.datacenter == *datacenter)
+        let slots = world.slots.iter().enumerate();
+        slots.filter(move |(_, slot)| slot.who.datacenter == *datacenter)
     };
-    let running: Vec<&Slot> = fellows().filter(|slot| slot.process.is_some()).collect();
+    let running =
+        fellows().filter(|(host, slot)| slot.process.is_some() && !truth.liars.contains(host));
+    let running: Vec<&Slot> = running.map(|(_, slot)| slot).collect();
     let racks = |slots: &[&Slot]| {
         let racks = slots
             .iter()
             .map(|slot| (slot.who.zone.clone(), slot.who.rack.clone()));
         racks.collect::<BTreeSet<_>>().len()
     };
-    let all: Vec<&Slot> = fellows().collect();
+    let all: Vec<&Slot> = fellows().map(|(_, slot)| slot).collect();
     running.len() * 3 > all.len() * 2
         && running.len() >= 4
         && (racks(&running) >= 2 || racks(&all) == 1)

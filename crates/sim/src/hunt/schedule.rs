@@ -205,7 +205,11 @@ impl Schedule {
         self.datacenters.iter().all(|datacenter| {
             let nodes = datacenter.nodes();
             let liars = self.liars.iter().filter(|liar| nodes.contains(&liar.node));
-            liars.count() <= datacenter.liars_borne()
+            // Whoever is revoked lowers what a verdict needs; one is, at most.
+            let revoked = self.events.iter().any(
+                |event| matches!(&event.fault, Fault::Revoke { node, .. } if nodes.contains(node)),
+            );
+            liars.count() <= datacenter.liars_borne(usize::from(revoked))
         })
     }
 
@@ -271,9 +275,9 @@ impl Shaped {
             .collect()
     }
 
-    /// One fewer than a verdict takes accusers.
-    pub(crate) const fn liars_borne(&self) -> usize {
-        match self.len() {
+    /// One fewer than a verdict takes accusers, once so many of them are not members any more.
+    pub(crate) const fn liars_borne(&self, fewer: usize) -> usize {
+        match self.len().saturating_sub(fewer) {
             0..=2 => 0,
             3..=8 => 1,
             _ => 2,
