@@ -14,6 +14,7 @@ mod clock;
 mod count;
 mod dial;
 mod driver;
+mod expiry;
 mod inputs;
 mod intro;
 mod kept;

@@ -328,6 +328,22 @@ fn own(all: &mut Samples, shared: &Shared) {
         &[],
         shared.trust.authorities().len() as f64,
     );
+    let now = shared.trust.unix_time();
+    for ending in crate::expiry::endings(&shared.trust) {
+        let labels = [("kind", ending.kind), ("name", ending.name.as_str())];
+        all.gauge(
+            "credential_not_after_seconds",
+            "When a certificate in use ends, or a revocation list is due, Unix time.",
+            &labels,
+            ending.ends as f64,
+        );
+        all.gauge(
+            "credential_life_left_ratio",
+            "The share of the life of a certificate in use, or of a revocation list, that is left.",
+            &labels,
+            ending.left(now),
+        );
+    }
     for list in shared.trust.entries() {
         let issuer = list.datacenter.as_deref().unwrap_or("root");
         all.gauge(

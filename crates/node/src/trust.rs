@@ -4,7 +4,9 @@
 
 use crate::{config::Pki, kept::Kept, links::close, seal::BootKey};
 use arc_swap::ArcSwap;
-use pelago_pki::{Accept, Admission, Expect, INTRO_ALPN, Identity, ListEntry, Policy, TrustStore};
+use pelago_pki::{
+    Accept, Admission, Expect, INTRO_ALPN, Identity, Life, ListEntry, Policy, TrustStore,
+};
 use pelago_proto::{
     federation::Tier,
     identity::{Label, NodeId, Role},
@@ -183,14 +185,9 @@ impl NodeTrust {
         self.boot.clone()
     }
 
-    /// The root's and the datacenters' lists that are past their next update.
-    pub(crate) fn overdue(&self) -> Vec<String> {
-        let now = self.unix_time();
-        let lists = self.store.lists(now).into_iter();
-        lists
-            .filter(|list| list.next_update < now)
-            .map(|list| list.datacenter.unwrap_or_else(|| "the root".into()))
-            .collect()
+    /// Until when everything is good that certificates are judged by.
+    pub(crate) fn lives(&self) -> Vec<Life> {
+        self.store.lives(self.unix_time())
     }
 
     /// The newest lists.

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{Condition, ReloadReport},
+    expiry::{Announced, endings},
     inputs::{Command, Input},
     kept::Kept,
     node::Shared,
@@ -49,21 +50,9 @@ impl Upkeep {
             .values()
             .cloned()
             .collect();
-        let (now, own) = (shared.trust.unix_time(), shared.trust.own());
-        let left = own.not_after.saturating_sub(now);
-        // Renewal is due at two thirds of a certificate's life.
-        if now > own.not_after {
-            degraded.push("the own certificate has expired".into());
-        } else if left < own.not_after.saturating_sub(own.not_before) / 4 {
-            degraded.push(format!(
-                "the own certificate ends in {left} s and was not renewed"
-            ));
-        }
-        for datacenter in shared.trust.overdue() {
-            degraded.push(format!(
-                "the revocation list of {datacenter} is past its next update"
-            ));
-        }
+        let now = shared.trust.unix_time();
+        let endings = endings(&shared.trust);
+        degraded.extend(endings.iter().filter_map(|ending| ending.complaint(now)));
         let revoked = shared.trust.is_own_revoked();
         if revoked {
             degraded.push("the own certificate was revoked: nobody talks to this node".into());
@@ -127,7 +116,9 @@ impl Upkeep {
         let mut generation = shared.trust.generation();
         // What the configuration says counts as heard: it may have an older list again next time.
         let mut saved = self.keep_lists(&shared, kept.as_ref()).await;
+        let mut announced = Announced::default();
         loop {
+            announced.announce(endings(&shared.trust), shared.trust.unix_time());
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = self.moved.notified() => {}
