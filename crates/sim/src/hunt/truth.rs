@@ -61,7 +61,7 @@ pub(crate) struct Truth {
     /// For how long messages can have lain with processes that did not run, all of them together.
     held: Duration,
     /// Until when those to each host last waited, and how long.
-    backlog: BTreeMap<usize, (Time, Duration)>,
+    backlog: Vec<(usize, Time, Duration)>,
     /// The network itself is too bad for promises until then.
     rough_until: Time,
 }
@@ -90,7 +90,7 @@ impl Truth {
     /// Messages to somebody wait for so long, until then.
     pub(crate) fn hold(&mut self, host: usize, lasting: Duration, until: Time) {
         self.held += lasting;
-        self.backlog.insert(host, (until, lasting));
+        self.backlog.push((host, until, lasting));
     }
 
     /// How many datagrams may have waited at a host that goes on just now, to be sent or answered all at once: its own, and what
@@ -98,11 +98,12 @@ impl Truth {
     pub(crate) fn backlog(&self, world: &World, host: usize) -> usize {
         let over =
             |until: &Time| world.now >= *until && world.now.since(*until) <= Duration::from_secs(2);
-        let waited = self.backlog.iter().filter(|(held, (until, _))| {
-            over(until) && (**held == host || self.liars.contains(*held))
-        });
+        let waited = self
+            .backlog
+            .iter()
+            .filter(|(held, until, _)| over(until) && (*held == host || self.liars.contains(held)));
         waited
-            .map(|(_, (_, lasting))| A_SECOND * lasting.as_secs() as usize)
+            .map(|(.., lasting)| A_SECOND * lasting.as_secs() as usize)
             .sum()
     }
 
