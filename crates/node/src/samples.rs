@@ -352,12 +352,6 @@ fn own(all: &mut Samples, shared: &Shared) {
             &[("issuer", issuer)],
             list.number as f64,
         );
-        all.gauge(
-            "revocation_list_next_update_seconds",
-            "When an issuer's next revocation list is due, Unix time.",
-            &[("issuer", issuer)],
-            list.next_update as f64,
-        );
     }
     let degraded = shared.upkeep.condition(shared).degraded.len();
     all.gauge(

@@ -31,6 +31,14 @@ pub struct Item {
 }
 
 impl Item {
+    /// A claim whose author's certificate the receiver has.
+    pub fn bare(claim: &Arc<[u8]>) -> Self {
+        Self {
+            claim: Arc::clone(claim),
+            leaf: None,
+        }
+    }
+
     /// A claim with the certificate of its author.
     pub fn with_leaf(claim: &Verified<Claim>) -> Self {
         Self {

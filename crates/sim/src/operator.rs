@@ -75,13 +75,7 @@ impl World {
 
     /// A list that revokes the certificates of these nodes, all of one datacenter.
     pub fn revocation(&self, names: &[&str], number: u64) -> Arc<[u8]> {
-        let serials = names.iter().map(|name| {
-            let host = self.host(name);
-            let certified = self.certified(host).expect("the world's own certificates");
-            (*certified.serial)
-                .try_into()
-                .expect("serials have 16 bytes")
-        });
+        let serials = names.iter().map(|name| self.serial(name));
         let datacenter = &self.slots[self.host(names[0])].who.datacenter;
         self.realm
             .authority(datacenter, &serials.collect(), number)
@@ -90,13 +84,17 @@ impl World {
 
     /// A list of so many bytes that revokes a node's certificate, and many that nobody has.
     pub fn large_revocation(&self, name: &str, number: u64, bytes: usize) -> Arc<[u8]> {
-        let host = self.host(name);
-        let certified = self.certified(host).expect("the world's own certificates");
-        let serial: [u8; 16] = (*certified.serial).try_into().expect("16 bytes");
+        let (host, serial) = (self.host(name), self.serial(name));
         let others = (0..bytes / serial.len()).map(|n| (n as u128).to_be_bytes());
         let serials = others.chain([serial]).collect();
         let datacenter = &self.slots[host].who.datacenter;
         self.realm.authority(datacenter, &serials, number).crl
+    }
+
+    fn serial(&self, name: &str) -> [u8; 16] {
+        let certified = self.certified(self.host(name));
+        let serial = certified.and_then(|certified| (*certified.serial).try_into().ok());
+        serial.expect("the world's own certificates have serials of 16 bytes")
     }
 
     /// A member pushes a list to another, whatever it is.

@@ -1,7 +1,7 @@
 //! How claims get in: cheapest check first, nothing kept before its signature was verified, nothing relayed that was not
 //! taken in.
 
-use super::{Federation, Fresh, Tier};
+use super::{Federation, Fresh, Tier, abroad::STOOD};
 use crate::{
     catalog::MAX_DATACENTERS,
     claim::{Body, Card, Claim, Heard, Record, Verified, verify},
@@ -22,11 +22,6 @@ const SIGNER_RATE: (f64, f64) = (50.0, 200.0);
 const RELAY_RATE: (f64, f64) = (200.0, 1_000.0);
 /// Peers and signers with a budget of their own.
 pub(super) const MAX_BUDGETS: usize = 16_384;
-/// Members whose last words are known from abroad only.
-pub(super) const MAX_LAST_WORDS: usize = 1_024;
-/// Accusations short of a verdict, told by other datacenters about our own, count once they have stood this long.
-const STOOD: Duration = Duration::from_secs(10);
-
 /// How a claim arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
@@ -285,53 +280,6 @@ impl Federation {
         changed
     }
 
-    /// The accusations in a bundle that count, if they are as many as a verdict in our own datacenter needs and about somebody who
-    /// can be reached here. Whom nobody here reaches either may be dead by the word of those who came back without remembering it.
-    fn verdict_in(&self, bundle: &Bundle) -> Vec<Claim> {
-        let claims = bundle.claims.iter().filter_map(|c| Claim::parse(c).ok());
-        let counting: Vec<Claim> = claims.filter(|claim| self.counts_here(claim)).collect();
-        if counting.len() >= crate::roster::k(self.own().roster.present()) {
-            counting
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn counts_here(&self, claim: &Claim) -> bool {
-        let Body::Accusation(a) = &claim.body else {
-            return false;
-        };
-        let accused = self.own().roster.get(&a.accused);
-        a.quorate
-            && accused.is_some_and(|e| {
-                e.status != Status::Unreachable
-                    && a.incarnation == e.incarnation()
-                    && (a.basis == crate::claim::Basis::PortClosed
-                        || a.silent >= e.record().floor())
-            })
-    }
-
-    /// A verdict that stands abroad about somebody who is alive here, by accusers who all are alive here: they started again since
-    /// and forgot it, and the accused started again at the very incarnation of the life that they accused. Only the accused can put
-    /// that right. In the smaller part of a split the accusers are on the other side, and whom they hold dead stays so.
-    fn tell_of_verdict(&mut self, verdict: &[Claim], from: Option<NodeId>, now: Time) {
-        let roster = &self.own().roster;
-        let is_alive = |id: &NodeId| roster.get(id).is_some_and(|e| e.status == Status::Alive);
-        if !verdict
-            .iter()
-            .all(|claim| is_alive(&claim.signer) && is_alive(&claim.subject()))
-        {
-            return;
-        }
-        for claim in verdict {
-            if claim.subject() == self.me.id {
-                self.handle_about_me(claim, from, now);
-            } else {
-                self.push_of_itself(claim);
-            }
-        }
-    }
-
     /// Whether a claim is truly signed by whom it names: for claims about ourselves, which are not merged.
     pub(super) fn believes(&mut self, claim: &Claim, from: Option<NodeId>, now: Time) -> bool {
         if !self.may_verify(from, now) {
@@ -445,71 +393,6 @@ impl Federation {
         }
     }
 
-    /// What the WAN says about our own datacenter stays outside, but for members the LAN has never heard of, and for
-    /// accusations short of a verdict that have stood: without these, whoever was lost together with everybody who knew of
-    /// it would stay alive abroad for ever.
-    fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival) -> bool {
-        match (&claim.body, self.own().roster.get(&claim.subject())) {
-            (Body::Record(_), None) | (Body::Removal(_), _) => true,
-            (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,
-            _ => false,
-        }
-    }
-
-    /// Last words that reached only other datacenters enter once they have stood there for a while: nobody can be told of them
-    /// any more, and what nobody here accuses would stay alive abroad for ever.
-    fn has_stood_abroad(&mut self, claim: &Verified<Claim>, now: Time) -> bool {
-        let (subject, incarnation) = (claim.subject(), claim.incarnation());
-        let status = self.own().roster.get(&subject).map(|entry| entry.status);
-        // Nobody here asks whom we do not talk to whether it is still there.
-        let lost = self.barred.contains(&subject)
-            || matches!(
-                status,
-                Some(Status::Unreachable | Status::Dead | Status::Left)
-            );
-        if !lost {
-            self.last_words.remove(&subject);
-            return false;
-        }
-        if self.last_words.len() >= MAX_LAST_WORDS && !self.last_words.contains_key(&subject) {
-            self.last_words.pop_first();
-        }
-        let heard = self.last_words.entry(subject).or_insert((incarnation, now));
-        if heard.0 < incarnation {
-            *heard = (incarnation, now);
-        }
-        // In the smaller part of a split they bring somebody back who is well on the other side, and seats are taken by that: a
-        // split has time to heal first.
-        let aside = status == Some(Status::Unreachable) && !self.lan.in_majority();
-        let stood = now.since(heard.1) >= if aside { STOOD * 6 } else { STOOD };
-        if stood {
-            self.last_words.remove(&subject);
-        }
-        stood
-    }
-
-    /// Abroad a member of ours is known by words of its own that nobody here holds: out of an earlier life that all of us
-    /// forgot, or another process with its key. Only the member can put that right, so it is told; we believe our own eyes.
-    fn tell_of_itself(&mut self, claim: &Verified<Claim>, from: Option<NodeId>) {
-        let subject = claim.subject();
-        let lost = |peer: &crate::pool::Peer| {
-            matches!(peer.standing, Standing::Dead | Standing::Unreachable)
-        };
-        if Some(subject) == from || self.lan.peer(&subject).is_none_or(lost) {
-            return;
-        }
-        self.push_of_itself(claim);
-    }
-
-    fn push_of_itself(&mut self, claim: &Claim) {
-        self.count("told_of_itself");
-        let item = Item {
-            claim: Arc::clone(claim.bytes()),
-            leaf: None,
-        };
-        self.lan.push_to(claim.subject(), &[item]);
-    }
-
     /// A signer is unknown here: whoever sent the claim can tell who it is.
     pub(super) fn miss_signer(&mut self, arrival: Arrival) {
         if let Some(from) = arrival.from {
@@ -601,10 +484,10 @@ impl Federation {
         if own {
             match standing.filter(|_| !barred) {
                 Some(standing) => {
-                    let charges = entry.standing().take(2).map(|c| Item {
-                        claim: Arc::clone(c.claim.bytes()),
-                        leaf: None,
-                    });
+                    let charges = entry
+                        .standing()
+                        .take(2)
+                        .map(|c| Item::bare(c.claim.bytes()));
                     let news = news(Arc::clone(contact), standing, charges.collect());
                     self.lan.upsert(news, now);
                 }

@@ -8,6 +8,7 @@
 //! 3. Sleep until [`Federation::poll_timeout`]; before calling [`Federation::handle_timeout`], drain the sockets (bounded)
 //!    and read the clock again: an ack that lies unread in a socket is not a missed ack.
 
+mod abroad;
 mod admit;
 mod cut;
 mod datagram;

@@ -227,10 +227,7 @@ impl Federation {
         let before = known.roster.said(&accused);
         if known.roster.merge(&claim, now, unix).is_news() {
             self.after_merge(&datacenter, accused, before, now);
-            let item = Item {
-                claim: Arc::clone(claim.bytes()),
-                leaf: None,
-            };
+            let item = Item::bare(claim.bytes());
             self.lan
                 .enqueue(&item, accused, self.me.id, Priority::Suspicion);
             // The accused hears it first of all.
@@ -361,10 +358,7 @@ impl Federation {
         let standing = entry.into_iter().flat_map(|e| e.standing());
         standing
             .take(2)
-            .map(|c| Item {
-                claim: Arc::clone(c.claim.bytes()),
-                leaf: None,
-            })
+            .map(|c| Item::bare(c.claim.bytes()))
             .collect()
     }
 }

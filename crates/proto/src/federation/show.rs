@@ -330,7 +330,7 @@ impl Federation {
             (
                 "last_words",
                 self.last_words.len(),
-                super::admit::MAX_LAST_WORDS,
+                super::abroad::MAX_LAST_WORDS,
             ),
             (
                 "datacenters",

@@ -161,10 +161,7 @@ impl Federation {
                 let forgotten =
                     held.filter(|e| tier == Tier::Wan && direct && boot < e.incarnation().boot);
                 if let Some(entry) = forgotten {
-                    let record = Item {
-                        claim: Arc::clone(entry.card().bytes()),
-                        leaf: None,
-                    };
+                    let record = Item::bare(entry.card().bytes());
                     self.wan.push_to(from, &[record]);
                 }
                 continue;

@@ -373,19 +373,12 @@ impl Artist {
             Kind::Renew => self.push(at, Fault::Renew { node }),
             Kind::Revoke => {
                 let teller = self.one();
-                let lie = |among: &[String]| {
-                    let lying = liars.iter().filter(|liar| among.contains(&liar.node));
-                    lying.count()
-                };
-                // It lowers what a verdict needs, like a goodbye.
-                let mut borne = self
-                    .datacenters
-                    .iter()
-                    .map(|dc| (dc.nodes(), dc.liars_borne(1)));
+                let mut homes = self.datacenters.iter();
+                let home = homes.find(|datacenter| datacenter.nodes().contains(&node));
                 let harmless = node != teller
                     && !self.seeds.contains(&node)
                     && liars.iter().all(|liar| liar.node != teller)
-                    && borne.all(|(nodes, most)| !nodes.contains(&node) || lie(&nodes) <= most);
+                    && home.is_some_and(|home| home.bears(liars, true));
                 if harmless {
                     self.push(at, Fault::Revoke { node, teller });
                 }

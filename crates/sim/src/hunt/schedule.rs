@@ -204,12 +204,10 @@ impl Schedule {
     pub(crate) fn bears_its_liars(&self) -> bool {
         self.datacenters.iter().all(|datacenter| {
             let nodes = datacenter.nodes();
-            let liars = self.liars.iter().filter(|liar| nodes.contains(&liar.node));
-            // Whoever is revoked lowers what a verdict needs; one is, at most.
             let revoked = self.events.iter().any(
                 |event| matches!(&event.fault, Fault::Revoke { node, .. } if nodes.contains(node)),
             );
-            liars.count() <= datacenter.liars_borne(usize::from(revoked))
+            datacenter.bears(&self.liars, revoked)
         })
     }
 
@@ -273,6 +271,13 @@ impl Shaped {
         numbered('s', self.servers)
             .chain(numbered('c', self.clients))
             .collect()
+    }
+
+    /// Whether so many of it lie that verdicts can bear it. Whoever is revoked lowers what they need; one is, at most.
+    pub(crate) fn bears(&self, liars: &[Liar], revoked: bool) -> bool {
+        let nodes = self.nodes();
+        let lying = liars.iter().filter(|liar| nodes.contains(&liar.node));
+        lying.count() <= self.liars_borne(usize::from(revoked))
     }
 
     /// One fewer than a verdict takes accusers, once so many of them are not members any more.
