@@ -122,6 +122,11 @@ impl Federation {
             self.drop("own_datacenter_from_wan");
             return false;
         }
+        let doubted = own && self.is_doubted(&claim, now);
+        if doubted && self.accusers.must_wait(&claim.signer, now) {
+            self.drop("accuser_doubted");
+            return false;
+        }
         // Before the signature is checked only the peer that sent the claim can be charged for it: whoever it names may
         // know nothing of it.
         let reserved = matches!(claim.body, Body::Removal(_)) && self.decisions.take(1.0, now);
@@ -159,6 +164,7 @@ impl Federation {
         }
         let unix = self.trust.unix_time();
         let subject = verified.subject();
+        let accused = own.then(|| self.accusers_of(&subject));
         let Some(known) = self.catalog.get_mut(datacenter) else {
             return false;
         };
@@ -196,6 +202,13 @@ impl Federation {
         }
         if !outcome.is_news() {
             return false;
+        }
+        match (&verified.body, &accused) {
+            (Body::Record(_) | Body::Alive(_), Some(accused)) => {
+                self.blame(accused, verified.incarnation().unwrap_or_default(), now);
+            }
+            _ if doubted => self.accusers.took_turn(&verified.signer, now),
+            _ => {}
         }
         if let Body::Record(record) = &verified.body {
             if !own {
@@ -364,6 +377,7 @@ impl Federation {
         ] {
             buckets.retain(|_, bucket| !bucket.take(burst, now));
         }
+        self.accusers.rest(now);
     }
 
     /// Whether this signer, who is proven by now, may say one more thing.
@@ -560,6 +574,7 @@ impl Federation {
             for (id, name) in gone {
                 self.budgets.remove(&id);
                 self.relays.remove(&id);
+                self.accusers.forget(&id);
                 self.barred.remove(&id);
                 self.event(
                     now,

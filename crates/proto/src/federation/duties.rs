@@ -312,6 +312,7 @@ impl Federation {
                 }
                 self.budgets.remove(&id);
                 self.relays.remove(&id);
+                self.accusers.forget(&id);
                 self.barred.remove(&id);
                 self.event(
                     now,

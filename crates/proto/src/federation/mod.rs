@@ -9,6 +9,7 @@
 //!    and read the clock again: an ack that lies unread in a socket is not a missed ack.
 
 mod abroad;
+mod accusers;
 mod admit;
 mod cut;
 mod datagram;
@@ -47,6 +48,7 @@ use crate::{
     view::{Event, View},
     wire::{Ask, Frame, Item},
 };
+use accusers::Accusers;
 use cut::Cuts;
 use duties::Duties;
 use echo::Echoes;
@@ -127,6 +129,7 @@ pub struct Federation {
     /// What signers may still say, and what peers may still have verified.
     budgets: BTreeMap<NodeId, Bucket>,
     relays: BTreeMap<NodeId, Bucket>,
+    accusers: Accusers,
 
     // The two pools and the election between them.
     lan: Pool,
@@ -282,6 +285,7 @@ impl Federation {
             last_words: BTreeMap::new(),
             budgets: BTreeMap::new(),
             relays: BTreeMap::new(),
+            accusers: Accusers::default(),
             lan,
             wan,
             election: Election::default(),

@@ -249,9 +249,20 @@ impl Federation {
         };
         match &claim.body {
             Body::Accusation(_) => {
-                if theirs == self.incarnation && self.believes(claim, from, now) {
+                if theirs != self.incarnation {
+                    return;
+                }
+                let doubted = self.is_doubted_about_us(&claim.signer, from, now);
+                if doubted && self.accusers.must_wait(&claim.signer, now) {
+                    return self.drop("accuser_doubted");
+                }
+                if self.believes(claim, from, now) {
                     self.count("accused");
                     self.refute(theirs, now);
+                    self.blame(&(theirs, vec![claim.signer]), self.incarnation, now);
+                    if doubted {
+                        self.accusers.took_turn(&claim.signer, now);
+                    }
                 }
             }
             Body::Record(_) | Body::Alive(_) | Body::Leave(_) => {

@@ -323,6 +323,11 @@ impl Federation {
                 super::admit::MAX_BUDGETS,
             ),
             (
+                "doubted_accusers",
+                self.accusers.len(),
+                super::accusers::MAX_ACCUSERS,
+            ),
+            (
                 "list_doubts",
                 self.lists.doubted(),
                 super::admit::MAX_BUDGETS,
