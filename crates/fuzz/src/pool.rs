@@ -208,11 +208,13 @@ fn start(
         wan: Some(address(3)),
         lan_allow: vec!["10.0.0.0/8".parse().expect("a network")],
         wan_allow: vec!["10.0.0.0/8".parse().expect("a network")],
+        wan_datacenters: BTreeMap::new(),
         tags: BTreeMap::new(),
         probe_interval: Duration::from_millis(200),
         pause_tolerance: Duration::from_secs(10),
         tuning: Tuning::default(),
         seats: 3,
+        limits: pelago_proto::limit::Limits::default(),
         version: "fuzz".to_owned(),
         memory,
     };

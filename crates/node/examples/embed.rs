@@ -3,7 +3,7 @@
 
 use pelago_node::{
     Node,
-    config::{Config, Lan, Pki, Wan},
+    config::{Config, Lan, Limits, Pki, Wan},
     fault::Faults,
 };
 use std::{collections::BTreeMap, error::Error, io::Write, net::IpAddr, time::Duration};
@@ -49,9 +49,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             port: 0,
             advertise: None,
             allow,
+            datacenters: BTreeMap::new(),
             join: Vec::new(),
             seats: 3,
         }),
+        limits: Limits::default(),
         faults: Faults::none(),
     };
 

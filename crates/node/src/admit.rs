@@ -3,6 +3,7 @@
 //! Nothing here allocates after start: whoever forges source addresses must not be able to fill a table.
 
 use ipnet::IpNet;
+use pelago_proto::limit::Rate;
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
@@ -42,29 +43,26 @@ impl std::fmt::Debug for SourceBudget {
 impl SourceBudget {
     const CELLS: usize = 1 << 14;
 
-    /// `per_second` in the long run, `burst` at once, per address.
-    pub(crate) fn per_address(per_second: u32, burst: u32) -> Self {
-        Self::new(per_second, burst, (32, 64))
+    /// So much per address.
+    pub(crate) fn per_address(rate: Rate) -> Self {
+        Self::new(rate, (32, 64))
     }
 
-    /// The same per /24 or /56.
-    pub(crate) fn per_prefix(per_minute: u32, burst: u32) -> Self {
-        let mut budget = Self::new(1, burst, (24, 56));
-        budget.interval = Duration::from_secs(60) / per_minute.max(1);
-        budget.burst = budget.interval * burst;
-        budget
+    /// So much per /24 or /56.
+    pub(crate) fn per_prefix(rate: Rate) -> Self {
+        Self::new(rate, (24, 56))
     }
 
-    fn new(per_second: u32, burst: u32, prefix: (u8, u8)) -> Self {
-        let interval = Duration::from_secs(1) / per_second.max(1);
+    fn new(rate: Rate, prefix: (u8, u8)) -> Self {
         let row = || vec![0; Self::CELLS].into_boxed_slice();
         let hashers = [RandomState::new(), RandomState::new()];
+        let interval = Duration::from_secs_f64(1.0 / rate.per_second.max(0.001));
         Self {
             rows: [row(), row()],
             hashers,
             origin: Instant::now(),
             interval,
-            burst: interval * burst,
+            burst: interval.mul_f64(rate.burst),
             prefix,
         }
     }
@@ -135,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_source_gets_its_burst_then_its_rate_and_others_stay_free() {
-        let mut budget = SourceBudget::per_address(10, 5);
+        let mut budget = SourceBudget::per_address(Rate::new(10.0, 0.5));
         let start = Instant::now();
         let flood = (0..100)
             .filter(|_| budget.take(ip("10.0.0.1"), start))
@@ -153,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_forged_sources_grows_nothing_and_silences_almost_nobody() {
-        let mut budget = SourceBudget::per_address(10, 5);
+        let mut budget = SourceBudget::per_address(Rate::new(10.0, 0.5));
         let now = Instant::now();
         for i in 0..1_000_000u32 {
             budget.take(IpAddr::V4((0x0b00_0000 + i).into()), now);
@@ -171,7 +169,7 @@ mod tests {
 
     #[test]
     fn prefixes_share_a_budget() {
-        let mut budget = SourceBudget::per_prefix(8, 8);
+        let mut budget = SourceBudget::per_prefix(Rate::new(8.0 / 60.0, 60.0));
         let now = Instant::now();
         for host in 0..8 {
             assert!(budget.take(ip(&format!("192.0.2.{host}")), now));

@@ -3,6 +3,7 @@
 
 use crate::fault::Faults;
 use ipnet::IpNet;
+pub use pelago_proto::limit::Rate;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 /// One node.
@@ -30,8 +31,28 @@ pub struct Config {
     pub lan: Lan,
     /// The pool of elected servers; required for servers, refused for clients.
     pub wan: Option<Wan>,
+    /// Budgets for what others send.
+    pub limits: Limits,
     /// Injected delay, loss, reordering and cuts; [`Faults::none`] outside tests and `dev`.
     pub faults: Faults,
+}
+
+/// Budgets for what others send. Every one is far above what members need, so that only floods meet it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What is read of claims and introductions.
+    pub claims: pelago_proto::limit::Limits,
+    /// Datagrams from one address that are looked at before anything else is known of them.
+    pub datagrams: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            claims: pelago_proto::limit::Limits::default(),
+            datagrams: Rate::new(2_000.0, 4.0),
+        }
+    }
 }
 
 /// Where certificates and keys are.
@@ -79,6 +100,8 @@ pub struct Wan {
     pub advertise: Option<IpAddr>,
     /// Sources and advertised addresses outside these networks are refused. Never empty.
     pub allow: Vec<IpNet>,
+    /// The same for servers of one datacenter, which may lie within `allow` only where this says so.
+    pub datacenters: BTreeMap<String, Vec<IpNet>>,
     /// Any servers of any datacenter, elected or not; port defaults to 8703.
     pub join: Vec<String>,
     /// WAN seats that this datacenter should fill, 1–7.

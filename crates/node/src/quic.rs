@@ -2,6 +2,7 @@
 
 use crate::{
     admit::{SourceBudget, allowed},
+    config::Rate,
     count::{Counts, Kind, Label as _, Refused},
     dial::Dials,
     fault::{Faults, Place},
@@ -24,6 +25,7 @@ use quinn::{
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::{
@@ -42,6 +44,8 @@ const RETRY_ABOVE: usize = 16;
 const REFUSE_ABOVE: usize = 64;
 /// Handshakes in flight above which a source with many failures is not heard.
 const SUSPECT_ABOVE: usize = 4;
+/// Handshakes that may fail from one network before it has to prove its addresses: eight at once, one more every 7.5 s.
+const FAILURES: Rate = Rate::new(8.0 / 60.0, 60.0);
 /// A connection without any packet for this long is lost.
 const IDLE: Duration = Duration::from_secs(6);
 
@@ -56,6 +60,8 @@ pub(crate) struct Quic {
     pub(crate) trust: Arc<NodeTrust>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) allow: Vec<IpNet>,
+    /// Where peers of some datacenters must come from.
+    datacenters: BTreeMap<String, Vec<IpNet>>,
     service: Service,
     failures: Mutex<SourceBudget>,
     pending: AtomicUsize,
@@ -66,6 +72,7 @@ pub(crate) struct Quic {
 pub(crate) struct Parts {
     pub(crate) address: SocketAddr,
     pub(crate) allow: Vec<IpNet>,
+    pub(crate) datacenters: BTreeMap<String, Vec<IpNet>>,
     pub(crate) trust: Arc<NodeTrust>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) service: Service,
@@ -79,6 +86,7 @@ impl Quic {
         let Parts {
             address,
             allow,
+            datacenters,
             trust,
             counts,
             service,
@@ -115,8 +123,9 @@ impl Quic {
             trust,
             counts,
             allow,
+            datacenters,
             service,
-            failures: Mutex::new(SourceBudget::per_prefix(8, 8)),
+            failures: Mutex::new(SourceBudget::per_prefix(FAILURES)),
             pending: AtomicUsize::new(0),
         });
         tokio::spawn(quic.clone().accept());
@@ -178,6 +187,21 @@ impl Quic {
         dialled: bool,
     ) -> Option<Link> {
         let link = Link::new(connection, Arc::new(peer), dialled);
+        let (from, home) = (
+            link.connection.remote_address(),
+            link.peer.certified.datacenter.as_str(),
+        );
+        if self
+            .datacenters
+            .get(home)
+            .is_some_and(|nets| !allowed(nets, from.ip()))
+        {
+            let why = format!("outside the networks of {home}");
+            self.counts.refuse(Refused::Source, from, &why);
+            link.connection
+                .close(VarInt::from_u32(close::REVOKED), why.as_bytes());
+            return None;
+        }
         if !self.links.insert(link.clone()) {
             self.counts.refuse(
                 Refused::TooMany,

@@ -30,6 +30,7 @@ use pelago_proto::{
     trust::{Certified, Trust},
 };
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
@@ -66,10 +67,11 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         datacenter: certified.datacenter.to_string(),
         tier,
     };
-    let quic = |tier, address, allow: &[IpNet]| {
+    let quic = |tier, address, allow: &[IpNet], datacenters| {
         let parts = Parts {
             address,
             allow: allow.to_vec(),
+            datacenters,
             trust: trust.clone(),
             counts: counts.clone(),
             service: service(tier),
@@ -87,12 +89,14 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         Tier::Lan,
         SocketAddr::new(config.lan.address, config.lan.stream_port),
         &config.lan.allow,
+        BTreeMap::new(),
     )?;
     let wan = match &config.wan {
         Some(wan) => Some(quic(
             Tier::Wan,
             SocketAddr::new(wan.address, wan.port),
             &wan.allow,
+            wan.datacenters.clone(),
         )?),
         None => None,
     };
@@ -116,11 +120,13 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
             .as_ref()
             .map(|w| w.allow.clone())
             .unwrap_or_default(),
+        wan_datacenters: by_datacenter(&config)?,
         tags: config.tags.clone(),
         probe_interval: config.lan.probe_interval,
         pause_tolerance: config.lan.pause_tolerance,
         tuning: pelago_proto::pool::Tuning::default(),
         seats: config.wan.as_ref().map_or(3, |w| w.seats),
+        limits: config.limits.claims,
         version: env!("CARGO_PKG_VERSION").into(),
         memory,
     };
@@ -158,7 +164,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
     let udp = Udp::new(
         LanSocket::new(socket, port, counts.clone()).map_err(bind)?,
         sealer,
-        config.lan.allow.clone(),
+        (config.lan.allow.clone(), config.limits.datagrams),
         counts.clone(),
         inputs.clone(),
         config.lan.address,
@@ -358,6 +364,17 @@ fn check(config: &Config, certified: &Certified) -> Result<(), StartError> {
 }
 
 /// An address that others are told must be one that they can use, and that they will accept.
+/// The networks of single datacenters, by the names that certificates bear.
+fn by_datacenter(config: &Config) -> Result<BTreeMap<Label, Vec<IpNet>>, StartError> {
+    let wan = config.wan.iter();
+    wan.flat_map(|wan| &wan.datacenters)
+        .map(|(name, nets)| match name.parse() {
+            Ok(name) => Ok((name, nets.clone())),
+            Err(_) => Err(StartError::Config(format!("{name:?} names no datacenter"))),
+        })
+        .collect()
+}
+
 fn published(pool: &str, address: IpAddr, allow: &[IpNet]) -> Result<(), StartError> {
     if allow.is_empty() {
         return Err(StartError::Config(format!("{pool}: no network is allowed")));

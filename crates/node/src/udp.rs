@@ -9,6 +9,7 @@
 
 use crate::{
     admit::{SourceBudget, allowed},
+    config::Rate,
     count::{Counts, Dropped},
     inputs::{Input, Inputs},
     seal::{MAX_DATAGRAM, OpenError, ParseError, Parsed, Sealer},
@@ -27,9 +28,6 @@ use std::{
 };
 use tokio::{net::UdpSocket, sync::Semaphore, time::timeout};
 
-/// Packets per second that one address may send in the long run, and at once. A member sends a few dozen.
-const SOURCE_RATE: u32 = 2_000;
-const SOURCE_BURST: u32 = 8_000;
 /// Closed-port probes under way.
 const PROBES: usize = 64;
 /// How long a closed port may take to be heard of.
@@ -63,7 +61,7 @@ impl Udp {
     pub(crate) fn new(
         socket: LanSocket,
         sealer: Sealer,
-        allow: Vec<IpNet>,
+        (allow, rate): (Vec<IpNet>, Rate),
         counts: Arc<Counts>,
         inputs: Inputs,
         address: IpAddr,
@@ -71,7 +69,7 @@ impl Udp {
         Self {
             socket,
             sealer,
-            budget: SourceBudget::per_address(SOURCE_RATE, SOURCE_BURST),
+            budget: SourceBudget::per_address(rate),
             allow,
             counts,
             inputs,

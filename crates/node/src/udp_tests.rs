@@ -48,7 +48,14 @@ fn end(id: u8) -> End {
     let sealer = Sealer::new(id, key.clone(), "example.org");
     let (sender, inputs) = inputs::channel();
     let allow = vec!["127.0.0.0/8".parse().expect("net")];
-    let udp = Udp::new(socket, sealer, allow, counts.clone(), sender, at.ip());
+    let udp = Udp::new(
+        socket,
+        sealer,
+        (allow, crate::config::Limits::default().datagrams),
+        counts.clone(),
+        sender,
+        at.ip(),
+    );
     End {
         udp,
         key,
@@ -226,7 +233,7 @@ async fn a_source_outside_the_networks_is_not_read_further() {
 #[tokio::test]
 async fn a_flood_from_a_members_address_does_not_silence_the_member() {
     let (mut a, mut b, mut members) = (end(1), end(2), Fake::default());
-    b.udp.budget = SourceBudget::per_address(1, 5);
+    b.udp.budget = SourceBudget::per_address(Rate::new(1.0, 5.0));
     let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
     let c = end(3);
     for i in 0..20 {

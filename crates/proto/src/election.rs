@@ -85,7 +85,9 @@ pub fn candidates(roster: &Roster, now: Time) -> Vec<Candidate> {
             Status::Suspect => now.since(e.since) < SUSPECT_FOR,
             Status::Unreachable | Status::Dead | Status::Left | Status::Removed => false,
         };
-        let cloned = e.cloned().is_some_and(|at| now.since(at) < CLONE_BAR);
+        let cloned = e
+            .cloned()
+            .is_some_and(|seen| now.since(seen.at) < CLONE_BAR);
         here && !cloned
     };
     let servers = roster.servers().map(|(_, e)| e);

@@ -216,6 +216,16 @@ pub struct RemovalView {
     pub reason: String,
 }
 
+/// Two processes with one key, as evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneView {
+    /// When they were last seen, on the viewer's clock.
+    pub seen: Time,
+    /// First eight bytes of the SHA-256 of what one signed and of what the other did, hexadecimal: whoever keeps claims can
+    /// tell them by it.
+    pub claims: [String; 2],
+}
+
 /// The signed evidence behind a member's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -235,6 +245,9 @@ pub struct Evidence {
     pub floor_ms: u64,
     /// The removal that holds, if it was removed.
     pub removal: Option<RemovalView>,
+    /// Two processes with its key, if they were seen in the last ten minutes.
+    #[serde(default)]
+    pub clone: Option<CloneView>,
     /// One sentence that says why the status is what it is.
     pub summary: String,
 }

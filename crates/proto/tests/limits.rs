@@ -231,8 +231,8 @@ fn introductions_of_strangers() {
             .is_some()
     };
     // One of the budget went for the other of the pair.
-    let heard = (100..350).filter(|n| introduce(&mut pair, *n)).count();
-    assert_eq!((heard, pair.dropped("introduction_budget")), (199, 51));
+    let heard = (100..600).filter(|n| introduce(&mut pair, *n)).count();
+    assert_eq!((heard, pair.dropped("introduction_budget")), (399, 101));
 }
 
 #[test]

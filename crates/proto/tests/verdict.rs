@@ -95,6 +95,24 @@ fn accusers_out_of_one_rack_are_not_enough_while_another_lives() {
 }
 
 #[test]
+fn any_number_of_accusers_out_of_one_rack_kills_nobody() {
+    let mut racks = vec!["a"; 200];
+    racks.extend(["b", "b", "c"]);
+    let mut pool = Pool::new(&racks);
+    for of in 200..203 {
+        for by in 0..200 {
+            pool.accuse(by, of);
+        }
+        assert_eq!(pool.status(of), Unreachable);
+    }
+    // What they hold against others takes nobody's voice away.
+    for by in [200, 201, 202] {
+        pool.accuse(by, 0);
+    }
+    assert_eq!(pool.status(0), Dead);
+}
+
+#[test]
 fn accusers_out_of_one_rack_are_enough_if_nobody_else_lives_elsewhere() {
     let mut pool = Pool::new(&["a", "a", "a", "b"]);
     pool.accuse(0, 3);

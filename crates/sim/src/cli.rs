@@ -50,6 +50,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How much room the limits leave: honest busy times with ever smaller budgets
+    Limits {
+        /// Nodes of each of the three datacenters
+        #[arg(long, default_value_t = 200)]
+        nodes: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure the rows of the project's goals
     Goals(GoalsArgs),
     /// Play random fault schedules while checkers look on; what fails is made small and saved
@@ -136,6 +145,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Compare(args) => compare(&args),
         Command::Ablate { nodes, json } => ablate(nodes, json),
         Command::Topology { nodes, json } => topology(nodes, json),
+        Command::Limits { nodes, json } => limits(nodes, json),
         Command::Goals(args) => measure_goals(&args),
         Command::Hunt(args) => search::hunt(&args),
         Command::Replay(args) => search::replay(&args),
@@ -198,6 +208,17 @@ fn topology(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
         json(&lines)?
     } else {
         goals::topology_table(&lines)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn limits(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
+    let bench = Bench::on_stderr(true, None, cores());
+    let rooms = goals::limits(&bench, nodes.max(10));
+    print(&if as_json {
+        json(&rooms)?
+    } else {
+        goals::limits_table(&rooms)
     });
     Ok(ExitCode::SUCCESS)
 }

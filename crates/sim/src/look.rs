@@ -132,6 +132,20 @@ impl World {
         totals
     }
 
+    /// What all running nodes dropped, summed by reason.
+    pub(crate) fn total_drops(&self) -> BTreeMap<String, u64> {
+        let mut totals = BTreeMap::new();
+        for process in self.slots.iter().filter_map(|slot| slot.process.as_ref()) {
+            let counts = process.federation.counts().into_iter();
+            for count in counts.filter(|count| count.name == "dropped") {
+                for (_, reason) in count.labels {
+                    *totals.entry(reason).or_insert(0) += count.value as u64;
+                }
+            }
+        }
+        totals
+    }
+
     /// A node's id.
     pub fn id(&self, name: &str) -> NodeId {
         self.slots[self.host(name)].id

@@ -350,11 +350,13 @@ impl Plan {
             wan: is_server.then(|| Endpoint::Wan(host).address()),
             lan_allow: vec!["10.0.0.0/8".parse().expect("a network")],
             wan_allow: vec!["100.64.0.0/10".parse().expect("a network")],
+            wan_datacenters: BTreeMap::new(),
             tags: BTreeMap::new(),
             probe_interval: Duration::from_millis(200),
             pause_tolerance: Duration::from_secs(2),
             tuning: pelago_proto::pool::Tuning::default(),
             seats: group.seats,
+            limits: pelago_proto::limit::Limits::default(),
             version: "sim".to_owned(),
             memory: Memory::default(),
         };

@@ -249,9 +249,17 @@ fn so_is_one_that_left() {
 fn a_clone_is_reported_and_nobody_is_shut_down() {
     let mut world = federation(12);
     let clone = world.start_clone("eu-west-c1");
-    world.run_until("the clone is reported", secs(5), |world| {
+    world.run_until("the clone is reported", secs(1), |world| {
         world.count(EventKind::Clone) > 0
     });
+    // Both signed something: whoever saw it keeps the hashes of both.
+    let everybody = world.members("eu-west");
+    let seen = everybody.iter().find_map(|viewer| {
+        let evidence = world.evidence(viewer, "eu-west-c1")?;
+        evidence.clone
+    });
+    let [one, other] = seen.expect("somebody holds evidence").claims;
+    assert_ne!(one, other);
     world.run_for(secs(30));
     nobody_died(&mut world);
     for process in ["eu-west-c1", &clone] {

@@ -74,5 +74,8 @@ pub(super) fn rebase_evidence(mut evidence: Evidence, theirs: Time, ours: Time) 
     for accusation in &mut evidence.accusations {
         accusation.heard = shift(accusation.heard, theirs, ours);
     }
+    if let Some(clone) = &mut evidence.clone {
+        clone.seen = shift(clone.seen, theirs, ours);
+    }
     evidence
 }

@@ -7,7 +7,7 @@
 
 use pelago_node::{
     Node, StartError,
-    config::{Config, Lan, Pki, Wan},
+    config::{Config, Lan, Limits, Pki, Wan},
     fault::Faults,
 };
 use pelago_pki::{IssueRequest, Role};
@@ -119,9 +119,11 @@ impl World {
                 port: 0,
                 advertise: None,
                 allow: loopback,
+                datacenters: std::collections::BTreeMap::new(),
                 join: Vec::new(),
                 seats: 3,
             }),
+            limits: Limits::default(),
             faults: self.faults.clone(),
         }
     }

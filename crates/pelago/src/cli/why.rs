@@ -74,6 +74,15 @@ impl Question for Why {
             member.incarnation.seq,
             body.summary,
         );
+        if let Some(clone) = &body.clone {
+            let [one, other] = &clone.claims;
+            text.push_str(&format!(
+                "two processes use its key, seen {} ({} ago): one signed {one}, the other {other}; neither may hold a seat \
+                 for ten minutes\n",
+                words::time(clone.seen),
+                words::ago(clone.seen),
+            ));
+        }
         if body.accusations.is_empty() {
             text.push_str("nobody accuses it\n");
             return Some(text);

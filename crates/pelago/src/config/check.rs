@@ -10,12 +10,13 @@ use super::{
 };
 use ipnet::IpNet;
 use pelago_node::{
-    config::{Config, Lan, Pki, Wan},
+    config::{Config, Lan, Limits, Pki, Wan},
     fault::Faults,
 };
 use pelago_pki::{Identity, Policy, TrustStore};
 use pelago_proto::identity::{Label, Role};
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
@@ -57,6 +58,7 @@ pub(crate) fn check(
         pki: pki?,
         lan: lan?,
         wan,
+        limits: check.limits(),
         faults: Faults::none(),
     };
     Some(Settings { node, http, log })
@@ -163,7 +165,7 @@ impl Check<'_> {
         label
     }
 
-    fn tags(&self) -> std::collections::BTreeMap<String, String> {
+    fn tags(&self) -> BTreeMap<String, String> {
         let tags = self
             .layers
             .entries
@@ -473,6 +475,7 @@ impl Check<'_> {
             port,
             advertise,
             allow,
+            datacenters: self.datacenters(),
             join,
             seats: u8::try_from(seats).unwrap_or(3),
         })
@@ -511,6 +514,52 @@ impl Check<'_> {
             );
         }
         http
+    }
+
+    /// The networks of single datacenters.
+    fn datacenters(&mut self) -> BTreeMap<String, Vec<IpNet>> {
+        let mut networks = BTreeMap::new();
+        for (path, entry) in &self.layers.entries {
+            let (Some(name), Value::Nets(nets)) =
+                (path.strip_prefix("wan.datacenters."), &entry.value)
+            else {
+                continue;
+            };
+            if name.parse::<Label>().is_err() {
+                let finding = Finding::error(
+                    entry.origin.clone(),
+                    format!("`{name}` cannot be the name of a datacenter"),
+                );
+                self.findings.push(finding);
+            }
+            networks.insert(name.to_owned(), nets.clone());
+        }
+        networks
+    }
+
+    /// Bursts keep their proportion to what may come in the long run.
+    fn limits(&mut self) -> Limits {
+        let mut limits = Limits::default();
+        let claims = &mut limits.claims;
+        for (path, rate) in [
+            ("limits.claims", &mut claims.verifications),
+            ("limits.claims_per_peer", &mut claims.relay),
+            ("limits.claims_per_signer", &mut claims.signer),
+            ("limits.introductions", &mut claims.introductions),
+            ("limits.datagrams_per_address", &mut limits.datagrams),
+        ] {
+            let Some(count) = self.count(path) else {
+                continue;
+            };
+            match u32::try_from(count) {
+                Ok(count @ 1..=1_000_000) => *rate = *rate * (f64::from(count) / rate.per_second),
+                _ => {
+                    self.error(path, format!("`{path}` is out of range")).label =
+                        Some("allowed are 1 to 1000000 a second".to_owned());
+                }
+            }
+        }
+        limits
     }
 
     fn log_level(&mut self, log: &Log) {

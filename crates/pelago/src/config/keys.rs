@@ -78,8 +78,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("wan.port", Kind::Port, Some("8703")),
     key("wan.advertise", Kind::Ip, None),
     key("wan.allow", Kind::Nets, None),
+    key("wan.datacenters.*", Kind::Nets, None),
     key("wan.join", Kind::Names, Some("")),
     key("wan.seats", Kind::Count, Some("3")),
+    key("limits.claims", Kind::Count, Some("2000")),
+    key("limits.claims_per_peer", Kind::Count, Some("200")),
+    key("limits.claims_per_signer", Kind::Count, Some("50")),
+    key("limits.introductions", Kind::Count, Some("400")),
+    key("limits.datagrams_per_address", Kind::Count, Some("2000")),
     key("http.socket", Kind::Path, Some("/run/pelago/api.sock")),
     key("http.bind", Kind::Socket, Some("127.0.0.1:8700")),
     key("http.tls", Kind::Flag, Some("false")),
@@ -116,7 +122,7 @@ pub(crate) fn is_table(path: &str) -> bool {
 /// The known key or table that `path` was probably meant to be: the same name elsewhere, or a slip of the pen.
 pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     let leaf = path.rsplit('.').next().unwrap_or(path);
-    let tables = ["node", "pki", "lan", "wan", "http", "log"];
+    let tables = ["node", "pki", "lan", "wan", "limits", "http", "log"];
     KEYS.iter()
         .map(|key| key.path)
         .filter(|known| !known.ends_with('*'))

@@ -3,7 +3,7 @@
 use super::DevArgs;
 use crate::{exit::Failure, pki::unix_now};
 use pelago_node::{
-    config::{Config, Lan, Pki, Wan},
+    config::{Config, Lan, Limits, Pki, Wan},
     fault::Faults,
 };
 use pelago_pki::{IssueRequest, LEAF_LIFETIME};
@@ -204,9 +204,11 @@ impl Layout {
                 port: 0,
                 advertise: None,
                 allow,
+                datacenters: BTreeMap::new(),
                 join: wan.iter().map(ToString::to_string).collect(),
                 seats: 3,
             }),
+            limits: Limits::default(),
             faults: self.faults.clone(),
         }
     }

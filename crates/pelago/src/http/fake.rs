@@ -122,6 +122,7 @@ impl Backend for Fake {
             needed_racks: 2,
             floor_ms: 2_200,
             removal: None,
+            clone: None,
             summary: format!("asked about {needle}"),
             member,
         };

@@ -100,6 +100,7 @@ fn why() {
         needed_racks: 2,
         floor_ms: 2_200,
         removal: None,
+        clone: None,
         summary: "dead".into(),
     };
     let body = |it| WhyBody::new(it, "eu-west-s1".into(), wall());
@@ -113,6 +114,14 @@ fn why() {
         reason: "goes to the recycler".into(),
     });
     check("why-removed.json", &body(&removed));
+    let mut cloned = removed.clone();
+    cloned.removal = None;
+    cloned.member.status = Status::Alive;
+    cloned.clone = Some(view::CloneView {
+        seen: Time::START - Duration::from_secs(60),
+        claims: ["1b2d".into(), "9c04".into()],
+    });
+    check("why-cloned.json", &body(&cloned));
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(crate) struct WhyBody {
     /// What an operator signed, if it was removed.
     #[serde(default)]
     pub(crate) removal: Option<Removal>,
+    /// Two processes with its key, if they were seen in the last ten minutes.
+    #[serde(default)]
+    pub(crate) clone: Option<CloneSeen>,
     /// The incarnation that the accusations name.
     pub(crate) accused: Option<Incarnation>,
     /// Each signed by its accuser, in order of arrival.
@@ -29,6 +32,15 @@ pub(crate) struct WhyBody {
     pub(crate) needed_racks: u8,
     /// Silence that an accusation with basis `timeout` must reach to count.
     pub(crate) floor_ms: u64,
+}
+
+/// Two processes with one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloneSeen {
+    /// When they were last seen.
+    pub(crate) seen: Timestamp,
+    /// Hashes of what one signed and of what the other did.
+    pub(crate) claims: [String; 2],
 }
 
 /// A removal.
@@ -100,6 +112,10 @@ impl WhyBody {
             member: Member::new(&evidence.member, &clock),
             summary: evidence.summary.clone(),
             removal: evidence.removal.as_ref().map(Removal::from),
+            clone: evidence.clone.as_ref().map(|it| CloneSeen {
+                seen: clock.date(it.seen),
+                claims: it.claims.clone(),
+            }),
             accused: evidence.accused.map(Incarnation::from),
             accusations,
             needed: evidence.needed,

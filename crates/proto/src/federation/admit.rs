@@ -6,7 +6,7 @@ use crate::{
     catalog::MAX_DATACENTERS,
     claim::{Body, Card, Claim, Heard, Record, Verified, verify},
     identity::{Incarnation, Label, NodeId},
-    limit::Bucket,
+    limit::{Bucket, Rate},
     pool::{News, Priority, Standing},
     roster::{Entry, FADED, Outcome, Roster, Transition},
     time::Time,
@@ -16,10 +16,6 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-/// Claims of one signer that are taken in: this many a second, this many at once.
-const SIGNER_RATE: (f64, f64) = (50.0, 200.0);
-/// Claims that one peer may have verified. It relays everybody's.
-const RELAY_RATE: (f64, f64) = (200.0, 1_000.0);
 /// Peers and signers with a budget of their own.
 pub(super) const MAX_BUDGETS: usize = 16_384;
 /// How a claim arrived.
@@ -365,24 +361,26 @@ impl Federation {
 
     /// Whether this peer, and all peers together, may have one more signature checked.
     fn may_verify(&mut self, relay: Option<NodeId>, now: Time) -> bool {
-        let within = relay.is_none_or(|id| take(&mut self.relays, id, RELAY_RATE, now));
+        let within =
+            relay.is_none_or(|id| take(&mut self.relays, id, self.settings.limits.relay, now));
         within && self.verifications.take(1.0, now)
     }
 
     /// Forgets the budgets of those who are at rest: a new one would be as full.
     pub(super) fn rest_budgets(&mut self, now: Time) {
-        for (buckets, (_, burst)) in [
-            (&mut self.budgets, SIGNER_RATE),
-            (&mut self.relays, RELAY_RATE),
+        let limits = self.settings.limits;
+        for (buckets, rate) in [
+            (&mut self.budgets, limits.signer),
+            (&mut self.relays, limits.relay),
         ] {
-            buckets.retain(|_, bucket| !bucket.take(burst, now));
+            buckets.retain(|_, bucket| !bucket.take(rate.burst, now));
         }
         self.accusers.rest(now);
     }
 
     /// Whether this signer, who is proven by now, may say one more thing.
     fn may_speak(&mut self, signer: NodeId, now: Time) -> bool {
-        take(&mut self.budgets, signer, SIGNER_RATE, now)
+        take(&mut self.budgets, signer, self.settings.limits.signer, now)
     }
 
     /// A member whose published address our `allow` refuses stays in the roster, so that set hashes agree, and is never
@@ -395,9 +393,11 @@ impl Federation {
         let allowed = if own {
             within(&self.settings.lan_allow, record.lan)
         } else {
-            record
-                .wan
-                .is_none_or(|a| within(&self.settings.wan_allow, a))
+            let datacenter = &record.location.datacenter;
+            let narrower = self.settings.wan_datacenters.get(datacenter);
+            record.wan.is_none_or(|a| {
+                within(&self.settings.wan_allow, a) && narrower.is_none_or(|nets| within(nets, a))
+            })
         };
         if allowed {
             self.barred.remove(&id);
@@ -696,20 +696,13 @@ fn is_silenced(roster: &Roster, claim: &Claim, arrival: Arrival) -> bool {
 }
 
 /// Takes one token from a peer's own bucket. A full table forgets those that are at rest; while nobody is, newcomers wait.
-fn take(
-    buckets: &mut BTreeMap<NodeId, Bucket>,
-    id: NodeId,
-    (rate, burst): (f64, f64),
-    now: Time,
-) -> bool {
+fn take(buckets: &mut BTreeMap<NodeId, Bucket>, id: NodeId, rate: Rate, now: Time) -> bool {
     if buckets.len() >= MAX_BUDGETS && !buckets.contains_key(&id) {
-        buckets.retain(|_, bucket| !bucket.take(burst, now));
+        buckets.retain(|_, bucket| !bucket.take(rate.burst, now));
         if buckets.len() >= MAX_BUDGETS {
             return false;
         }
     }
-    let bucket = buckets
-        .entry(id)
-        .or_insert_with(|| Bucket::new(rate, burst, now));
+    let bucket = buckets.entry(id).or_insert_with(|| Bucket::of(rate, now));
     bucket.take(1.0, now)
 }

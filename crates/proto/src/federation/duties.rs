@@ -152,7 +152,7 @@ impl Federation {
         // A key seen twice is barred; our own entry does not know, so we do.
         let barred = self
             .cloned
-            .is_some_and(|at| now.since(at) < crate::election::CLONE_BAR);
+            .is_some_and(|seen| now.since(seen.at) < crate::election::CLONE_BAR);
         let decision = self.election.decide(self.me.id, &known.roster, now);
         // A new record is a new incarnation, which the larger part of a split datacenter cannot hear of and so cannot accuse:
         // abroad it would revive whom the larger part holds dead. Somebody sits on our side, so that can wait.

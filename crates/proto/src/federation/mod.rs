@@ -40,7 +40,7 @@ use crate::{
     identity::{Incarnation, Label, NodeId, Role},
     limit::Bucket,
     pool::{Action, Pool, Profile, Route},
-    roster::Entry,
+    roster::{Cloned, Entry},
     sampler::Place,
     tally::Tally,
     time::{Deadline, Time},
@@ -110,7 +110,7 @@ pub struct Federation {
     alive_claim: Option<Verified<Claim>>,
     /// Started without memory, and nothing of our past met yet.
     blank: bool,
-    cloned: Option<Time>,
+    cloned: Option<Cloned>,
     last_answer_to_clone: Option<Time>,
     /// It said goodbye, or was removed: nothing is said or heard any more.
     left: bool,
@@ -262,6 +262,7 @@ impl Federation {
             boot: incarnation.boot,
             ..settings.memory.clone()
         };
+        let limits = settings.limits;
         let mut federation = Self {
             blank: remembered_boot(&settings) == 0,
             catalog: Catalog::new(&me.datacenter),
@@ -300,8 +301,8 @@ impl Federation {
             events: VecDeque::new(),
             fresh: Vec::new(),
             echoes: Echoes::new(&rng_seed, now),
-            introductions: Bucket::new(200.0, 200.0, now),
-            verifications: Bucket::new(2_000.0, 4_000.0, now),
+            introductions: Bucket::of(limits.introductions, now),
+            verifications: Bucket::of(limits.verifications, now),
             decisions: Bucket::new(200.0, 1_000.0, now),
             bulk: Bucket::new(1_048_576.0, 4.0 * 1_048_576.0, now),
             drops: Tally::default(),

@@ -6,6 +6,7 @@ use crate::{
     contact::position,
     identity::{Incarnation, Location, NodeId},
     pool::Priority,
+    roster::Cloned,
     time::Time,
     trust::Certified,
     view::{EventKind, Status},
@@ -289,7 +290,7 @@ impl Federation {
                     self.count("past_adopted");
                     // Others saw two records of one incarnation, and bar both; taken alone, a seat is not worth keeping.
                     if theirs == self.record.incarnation {
-                        self.cloned = Some(now);
+                        self.cloned = Some(self.seen_beside(claim, now));
                     }
                     let mut record = (*self.record).clone();
                     record.seat = false;
@@ -305,7 +306,7 @@ impl Federation {
                     self.spread_own(&record);
                     self.changed();
                 } else {
-                    self.answer_clone(theirs, now);
+                    self.answer_clone(claim, theirs, now);
                 }
             }
             Body::Head(_) | Body::Removal(_) => {}
@@ -313,8 +314,8 @@ impl Federation {
     }
 
     /// A second process with our key: reported, answered with at most one higher incarnation a minute.
-    fn answer_clone(&mut self, theirs: Incarnation, now: Time) {
-        self.cloned = Some(now);
+    fn answer_clone(&mut self, claim: &Claim, theirs: Incarnation, now: Time) {
+        self.cloned = Some(self.seen_beside(claim, now));
         self.count("clones_seen");
         let entry_name = self.me.name.clone();
         self.event(
@@ -343,6 +344,13 @@ impl Federation {
         self.republish(now);
         self.remember_boot();
         self.refresh_wan(now);
+    }
+
+    fn seen_beside(&self, claim: &Claim, now: Time) -> Cloned {
+        Cloned {
+            at: now,
+            claims: [self.record_claim.hash(), claim.hash()],
+        }
     }
 
     fn remember_boot(&mut self) {

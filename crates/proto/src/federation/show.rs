@@ -4,9 +4,12 @@ use super::{Count, Federation};
 use crate::{
     catalog::Known,
     identity::{Label, NodeId, Role},
-    roster::Entry,
+    roster::{Cloned, Entry},
     time::Time,
-    view::{AccusationView, Datacenter, Evidence, Member, Reachability, RemovalView, Status, View},
+    view::{
+        AccusationView, CloneView, Datacenter, Evidence, Member, Reachability, RemovalView, Status,
+        View,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -79,8 +82,6 @@ impl Federation {
     fn show_member(&self, id: &NodeId, entry: &Entry, now: Time) -> Member {
         let record = entry.record();
         let rtt = self.lan.rtt(id).or_else(|| self.wan.rtt(id));
-        let own_clone =
-            *id == self.me.id && self.cloned.is_some_and(|at| now.since(at) < CLONE_SHOWN);
         let (status, since) = self.cuts.shown(&record.location.datacenter, id, entry);
         // A seat counts while its holder is there.
         let here = matches!(
@@ -109,9 +110,17 @@ impl Federation {
             pause_tolerance_ms: millis(record.pause_tolerance),
             not_after: entry.certified().not_after,
             rtt_ms: rtt.map(|d| d.as_secs_f64() * 1_000.0),
-            clone: own_clone || entry.cloned().is_some_and(|at| now.since(at) < CLONE_SHOWN),
+            clone: self.cloned(entry, now).is_some(),
             version: record.software.clone(),
         }
+    }
+
+    /// Two processes with one key, if they were seen lately. What we see of our own is not in our roster.
+    fn cloned(&self, entry: &Entry, now: Time) -> Option<Cloned> {
+        let ours = self.cloned.filter(|_| entry.certified().id == self.me.id);
+        let seen = [ours, entry.cloned()].into_iter().flatten();
+        seen.filter(|seen| now.since(seen.at) < CLONE_SHOWN)
+            .max_by_key(|seen| seen.at)
     }
 
     /// The signed evidence behind a member's status, if the member is known here.
@@ -197,6 +206,12 @@ impl Federation {
             needed_racks: u8::try_from(rule.racks).unwrap_or(u8::MAX),
             floor_ms: millis(floor),
             removal,
+            clone: self.cloned(entry, now).map(|seen| CloneView {
+                seen: seen.at,
+                claims: seen
+                    .claims
+                    .map(|hash| format!("{:016x}", u64::from_be_bytes(hash))),
+            }),
             summary,
         })
     }

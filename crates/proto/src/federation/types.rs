@@ -2,6 +2,7 @@
 
 use crate::{
     identity::{Label, NodeId},
+    limit::Limits,
     pool::Tuning,
     trust::Certified,
     wire::Item,
@@ -33,6 +34,8 @@ pub struct Settings {
     pub lan_allow: Vec<IpNet>,
     /// WAN addresses of servers must lie in one of these.
     pub wan_allow: Vec<IpNet>,
+    /// WAN addresses of servers of these datacenters must lie in one of these as well.
+    pub wan_datacenters: BTreeMap<Label, Vec<IpNet>>,
     /// Free labels.
     pub tags: BTreeMap<String, String>,
     /// One probe per node and interval on the LAN (200 ms).
@@ -43,6 +46,8 @@ pub struct Settings {
     pub tuning: Tuning,
     /// WAN seats this node wants its datacenter to fill (3).
     pub seats: u8,
+    /// Budgets for what others bring.
+    pub limits: Limits,
     /// Software version, shown to others.
     pub version: String,
     /// What was remembered from the last run.

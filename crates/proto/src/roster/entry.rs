@@ -40,6 +40,15 @@ impl Charge {
     }
 }
 
+/// Two processes with one key, as far as anybody can tell: what one signed at an incarnation, and what the other did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cloned {
+    /// When it was last seen, on the local clock.
+    pub at: Time,
+    /// First eight bytes of the SHA-256 of both claims, the one that was here first first.
+    pub claims: [[u8; 8]; 2],
+}
+
 /// A member. Most are alive and have said nothing since their record: those take four words.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -67,8 +76,8 @@ struct More {
     charges: Vec<Charge>,
     /// Since when it holds its seat, on the local clock.
     seated: Option<Time>,
-    /// When two processes with its key were last seen.
-    cloned: Option<Time>,
+    /// Two processes with its key.
+    cloned: Option<Cloned>,
     /// What it adds to the set hash, unless that is what its card says; 0 once faded.
     hash: Option<u64>,
 }
@@ -173,8 +182,8 @@ impl Entry {
         self.more.as_ref()?.seated
     }
 
-    /// When two processes with its key were last seen.
-    pub fn cloned(&self) -> Option<Time> {
+    /// Two processes with its key, if they were seen.
+    pub fn cloned(&self) -> Option<Cloned> {
         self.more.as_ref()?.cloned
     }
 
@@ -283,7 +292,8 @@ impl Entry {
         }
         if record.incarnation == held.record.incarnation {
             let kept = (card.hash(), card.bytes()) > (held.hash(), held.bytes());
-            self.more().cloned = Some(now);
+            let claims = [held.hash(), card.hash()];
+            self.more().cloned = Some(Cloned { at: now, claims });
             outcome = Outcome::Conflict { kept };
             if !kept {
                 return outcome;

@@ -9,7 +9,7 @@ mod removal;
 mod verdict;
 
 pub use digest::{Digests, bits_for, bucket_of};
-pub use entry::{Charge, Entry};
+pub use entry::{Charge, Cloned, Entry};
 pub use verdict::{Rule, k};
 
 use crate::{
@@ -375,14 +375,14 @@ impl Roster {
     /// Forgets what is due: tombstones after a day, anybody 5 minutes after the certificate's end, removals after theirs.
     pub fn reap(&mut self, now: Time, unix: u64) -> Vec<(NodeId, Label)> {
         self.end_removals(now, unix);
-        let some_end = self.first_end + AFTER_CERTIFICATE < unix;
+        let some_end = self.first_end.saturating_add(AFTER_CERTIFICATE) < unix;
         if !some_end && self.stand(Status::Dead) + self.stand(Status::Left) == 0 {
             return Vec::new();
         }
         let gone = |e: &Entry| {
             let over =
                 matches!(e.status, Status::Dead | Status::Left) && now.since(e.since) >= TOMBSTONE;
-            over || some_end && e.certified().not_after + AFTER_CERTIFICATE < unix
+            over || some_end && e.certified().not_after.saturating_add(AFTER_CERTIFICATE) < unix
         };
         let due: Vec<_> = self
             .iter()

@@ -304,11 +304,13 @@ impl Node {
             wan: record.wan,
             lan_allow: any(),
             wan_allow: any(),
+            wan_datacenters: BTreeMap::new(),
             tags: BTreeMap::new(),
             probe_interval: ms(200),
             pause_tolerance: secs(2),
             tuning: pelago_proto::pool::Tuning::default(),
             seats: 3,
+            limits: pelago_proto::limit::Limits::default(),
             version: "0.1.0".into(),
             memory,
         };

@@ -83,7 +83,7 @@ pub(super) fn quiet(bench: &Bench) -> Vec<Figure> {
 }
 
 /// Ten changes a second: members leave, and once a tenth has left, those come back in turn.
-fn churn(bench: &mut Bench, world: &mut World, seconds: u64) {
+pub(super) fn churn(bench: &mut Bench, world: &mut World, seconds: u64) {
     let mut gone: Vec<String> = Vec::new();
     let most = world.slots.len() / 10;
     for second in 0..seconds {

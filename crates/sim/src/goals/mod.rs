@@ -9,12 +9,14 @@
 //! | `load` | 12–15, 23: what joining, resting, changing and healing cost |
 //! | `bench`, `turns` | what they have in common, and how they share the processor |
 //! | `ablation` | what each mechanism buys |
+//! | `limits` | how much room the limits leave |
 //! | `topology` | what knowing racks and zones is worth |
 //! | `page` | the figures as a table |
 
 mod ablation;
 mod bench;
 mod detect;
+mod limits;
 mod load;
 mod page;
 mod revoke;
@@ -29,6 +31,7 @@ use std::{sync::mpsc, thread};
 
 pub use ablation::{ablate, table as ablation_table};
 pub use bench::Bench;
+pub use limits::{limits, table as limits_table};
 pub use page::markdown;
 pub use topology::{table as topology_table, topology};
 pub(crate) use wrong::{LASTING, RESTS, RUNS, STARVED};
