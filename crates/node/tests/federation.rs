@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{World, eventually, everyone_sees, members, sample, start};
+use common::{World, eventually, everyone_sees, members, refused, sample, start, status};
 use pelago_node::{
     FindError, Node,
     api::{Mode, Scope},
@@ -92,6 +92,33 @@ async fn any_node_answers_for_every_datacenter_in_every_mode() {
             .any(|l| l.from_datacenter == label("east") && l.state == "up"),
         "{links:?}"
     );
+}
+
+/// Everybody is on one network here, so that a datacenter which belongs on another one is where it may not be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datacenter_is_heard_from_its_own_networks_only() {
+    let world = World::new(&["east", "west", "north"]);
+    let mut config = world.node("east", "east-s", Role::Server);
+    let networks = |text: &str| vec![text.parse().expect("a network")];
+    let wan = config.wan.as_mut().expect("server");
+    wan.datacenters = [
+        ("west".to_owned(), networks("10.0.0.0/8")),
+        ("north".to_owned(), networks("127.0.0.0/16")),
+    ]
+    .into();
+    let east = start(config).await;
+    let join = vec![east.me().wan.expect("server").to_string()];
+    let joining = |datacenter: &str| {
+        let mut config = world.node(datacenter, &format!("{datacenter}-s"), Role::Server);
+        config.wan.as_mut().expect("server").join = join.clone();
+        config
+    };
+    let west = start(joining("west")).await;
+    refused(&east, "source").await;
+    let north = start(joining("north")).await;
+    everyone_sees(&[&east], "north-s", Status::Alive).await;
+    assert_eq!(status(&east, "west-s"), None);
+    assert!(west.condition().live && north.condition().live);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,6 +81,52 @@ fn a_sound_configuration_becomes_settings() {
     );
 }
 
+#[test]
+fn limits_keep_their_bursts_in_proportion_and_datacenters_their_networks() {
+    let dir = folder();
+    let text = format!(
+        "{}[limits]\nclaims_per_signer = 100\n[wan.datacenters]\nus-east = [\"10.9.0.0/16\"]\n",
+        server("", "", "")
+    );
+    let outcome = outcome(dir.path(), &text, &[("PELAGO_LIMITS__CLAIMS", "500")], &[]);
+    let settings = outcome
+        .settings()
+        .unwrap_or_else(|| panic!("{}", outcome.report(false).join("\n")));
+    let (set, default) = (settings.node.limits, pelago_node::config::Limits::default());
+    assert_eq!(set.claims.signer, default.claims.signer * 2.0);
+    assert_eq!(
+        set.claims.verifications,
+        default.claims.verifications * 0.25
+    );
+    assert_eq!(set.claims.relay, default.claims.relay);
+    assert_eq!(set.datagrams, default.datagrams);
+    let wan = settings.node.wan.as_ref().expect("a server");
+    let nets: Vec<_> = wan.datacenters["us-east"]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(nets, ["10.9.0.0/16"]);
+}
+
+#[test]
+fn limits_of_nothing_and_datacenters_without_a_name_are_refused() {
+    let dir = folder();
+    let text = format!(
+        "{}[limits]\nclaims = 0\nintroduction = 5\n[wan.datacenters]\n\"US East\" = [\"10.9.0.0/16\"]\n",
+        server("", "", "")
+    );
+    let report = outcome(dir.path(), &text, &[], &[])
+        .report(false)
+        .join("\n");
+    for part in [
+        "allowed are 1 to 1000000 a second",
+        "did you mean `limits.introductions`?",
+        "`US East` cannot be the name of a datacenter",
+    ] {
+        assert!(report.contains(part), "{part} is missing in\n{report}");
+    }
+}
+
 /// One of each of the mistakes that the documentation promises to find, all in one run, each with its line.
 #[test]
 fn all_mistakes_are_shown_at_once_with_their_lines() {

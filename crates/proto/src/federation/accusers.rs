@@ -143,10 +143,11 @@ impl Federation {
         let Some(entry) = self.own().roster.get(subject) else {
             return Default::default();
         };
-        let accusers: Vec<_> = entry.standing().map(|c| c.accuser.id).collect();
-        let lone = accusers.len() < k(self.own().roster.present());
-        let blamed = if lone { accusers } else { Vec::new() };
-        (entry.incarnation(), blamed)
+        let mut accusers: Vec<_> = entry.standing().map(|c| c.accuser.id).collect();
+        if !accusers.is_empty() && accusers.len() > self.most_ignored() {
+            accusers.clear();
+        }
+        (entry.incarnation(), accusers)
     }
 
     /// What they said was refuted, if the member goes on in the boot it was accused in: another boot was a restart.
@@ -163,6 +164,7 @@ impl Federation {
         }
     }
 
+    /// One fewer than a verdict takes.
     fn most_ignored(&self) -> usize {
         k(self.own().roster.present()) - 1
     }
