@@ -191,6 +191,9 @@ pub struct Condition {
     /// What is wrong but survivable: a data directory that cannot be written, an expired revocation list, a certificate
     /// near its end.
     pub degraded: Vec<String>,
+    /// What will want attention: certificates and lists of whose life half is over.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 /// One counter or gauge, for metrics.

@@ -59,6 +59,19 @@ impl Ending {
         }
     }
 
+    /// What is worth knowing while nothing is wrong yet.
+    pub(crate) fn notice(&self, now: u64) -> Option<String> {
+        let left = self.ends.saturating_sub(now);
+        let percent = self.left(now) * 100.0;
+        let halfway = self.stage(now) == Stage::Half;
+        halfway.then(|| {
+            format!(
+                "{} ends in {left} s, {percent:.0} % of its life",
+                self.what()
+            )
+        })
+    }
+
     /// What is wrong, if it is.
     pub(crate) fn complaint(&self, now: u64) -> Option<String> {
         let what = self.what();
@@ -155,6 +168,12 @@ mod tests {
     #[test]
     fn complaints_begin_when_renewal_is_late_and_say_what_it_is_about() {
         assert_eq!(ending("own").complaint(1_799), None);
+        assert_eq!(ending("own").notice(1_499), None);
+        assert_eq!(
+            ending("own").notice(1_799).as_deref(),
+            Some("the own certificate ends in 201 s, 20 % of its life")
+        );
+        assert_eq!(ending("own").notice(1_800), None);
         assert_eq!(
             ending("authority").complaint(1_800).as_deref(),
             Some(

@@ -68,6 +68,7 @@ impl Upkeep {
             live,
             ready: live && view.joined && !removed && !revoked,
             degraded,
+            notices: endings.iter().filter_map(|e| e.notice(now)).collect(),
         }
     }
 

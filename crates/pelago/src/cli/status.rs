@@ -41,6 +41,9 @@ impl Question for Status {
         for reason in &body.reasons {
             pairs.pair("", format!("- {reason}"));
         }
+        for notice in &body.notices {
+            pairs.pair("", format!("- {notice}"));
+        }
         let elected = if node.elected { ", elected" } else { "" };
         pairs.pair(
             "node",

@@ -86,6 +86,7 @@ impl Backend for Fake {
             live: true,
             ready: false,
             degraded: vec![],
+            notices: vec![],
         }
     }
 

@@ -602,6 +602,7 @@ async fn statuses_of_others_show_in_the_verdict() {
         live: true,
         ready: true,
         degraded: vec![],
+        notices: vec![],
     };
     let status =
         crate::model::StatusBody::new(node, &condition, datacenters, crate::model::Api::default());

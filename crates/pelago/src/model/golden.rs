@@ -179,6 +179,7 @@ fn status() {
         live: true,
         ready: true,
         degraded: vec!["the data directory is read-only".into()],
+        notices: vec!["the own certificate ends in 129600 s, 50 % of its life".into()],
     };
     let datacenters = snapshot
         .view

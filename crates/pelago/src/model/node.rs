@@ -118,6 +118,9 @@ pub(crate) struct StatusBody {
     pub(crate) verdict: Verdict,
     /// What speaks against `healthy`, one sentence each.
     pub(crate) reasons: Vec<String>,
+    /// What will want attention: certificates and lists of whose life half is over.
+    #[serde(default)]
+    pub(crate) notices: Vec<String>,
     pub(crate) live: bool,
     pub(crate) ready: bool,
     pub(crate) node: SelfBody,
@@ -170,6 +173,7 @@ impl StatusBody {
             schema: Self::SCHEMA.to_owned(),
             verdict,
             reasons,
+            notices: condition.notices.clone(),
             live,
             ready,
             node,
