@@ -177,8 +177,8 @@ impl Quic {
         peer: Peer,
         dialled: bool,
     ) -> Option<Link> {
-        let link = Link::new(connection, Arc::new(peer), dialled);
-        if !self.links.insert(link.clone()) {
+        let mut link = Link::new(connection, Arc::new(peer), dialled);
+        if !self.links.insert(&mut link) {
             self.counts.refuse(
                 Refused::TooMany,
                 link.connection.remote_address(),

@@ -209,6 +209,7 @@ impl Udp {
             if !socket.passes(address).await {
                 return;
             }
+            socket.copy(address, &datagram);
             counts.sent(crate::count::Kind::LanDatagram, datagram.len());
             if port_closed(from, address, &datagram).await {
                 counts.port_closed.fetch_add(1, Relaxed);
