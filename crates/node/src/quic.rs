@@ -36,8 +36,6 @@ use tokio::time::timeout;
 
 /// How long a handshake may take.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(3);
-/// Handshakes in flight above which strangers must prove their address first.
-const RETRY_ABOVE: usize = 16;
 /// Handshakes in flight above which further ones are turned away.
 const REFUSE_ABOVE: usize = 64;
 /// Handshakes in flight above which a source with many failures is not heard.
@@ -241,9 +239,15 @@ impl Quic {
                 .refuse(Refused::Source, source, "outside the allowed networks");
             return incoming.ignore();
         }
+        // Everybody proves its address first, which costs a round trip once per link and this node nothing but the answer:
+        // otherwise a forged address would hold one of the places below, and would be sent up to a datagram more than the
+        // threefold that QUIC allows (quinn finishes the datagram that goes over).
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            let _ = incoming.retry();
+            return;
+        }
         let pending = self.pending.load(Relaxed);
-        // Members may share a prefix with whoever fails: such a source must prove its address and wait its turn, but is
-        // never shut out.
+        // Members may share a prefix with whoever fails: such a source must wait its turn, but is never shut out.
         let suspect = !self.failures().has(source.ip(), Instant::now());
         if pending >= REFUSE_ABOVE || (suspect && pending >= SUSPECT_ABOVE) {
             self.counts
@@ -253,13 +257,6 @@ impl Quic {
             } else {
                 incoming.refuse()
             };
-        }
-        if (pending >= RETRY_ABOVE || suspect)
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            let _ = incoming.retry();
-            return;
         }
         self.pending.fetch_add(1, Relaxed);
         let quic = self.clone();

@@ -239,3 +239,7 @@ async fn port_closed(from: IpAddr, to: SocketAddr, datagram: &[u8]) -> bool {
 #[cfg(test)]
 #[path = "udp_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "udp_flood.rs"]
+mod flood;

@@ -28,23 +28,25 @@ pub fn tls(config: &Config, accept: &pelago_pki::Accept, alpn: &[u8]) -> rustls:
 
 /// A QUIC endpoint on an address of loopback that dials with this.
 pub fn client(from: &str, tls: rustls::ClientConfig) -> quinn::Endpoint {
-    client_with(from, tls, quinn::TransportConfig::default())
-}
-
-/// The same with settings of its own.
-pub fn client_with(
-    from: &str,
-    tls: rustls::ClientConfig,
-    mut transport: quinn::TransportConfig,
-) -> quinn::Endpoint {
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("crypto");
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    transport.datagram_receive_buffer_size(Some(64 * 1024));
-    config.transport_config(Arc::new(transport));
     let from: SocketAddr = format!("{from}:0").parse().expect("address");
     let mut endpoint = quinn::Endpoint::client(from).expect("endpoint");
-    endpoint.set_default_client_config(config);
+    let transport = quinn::TransportConfig::default();
+    endpoint.set_default_client_config(settings(tls, transport));
     endpoint
+}
+
+/// What one dial goes by.
+pub fn settings(
+    tls: rustls::ClientConfig,
+    mut transport: quinn::TransportConfig,
+) -> quinn::ClientConfig {
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("crypto");
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    // What is closed is forgotten after a few of these.
+    transport.initial_rtt(std::time::Duration::from_millis(10));
+    transport.datagram_receive_buffer_size(Some(64 * 1024));
+    config.transport_config(Arc::new(transport));
+    config
 }
 
 #[derive(Debug)]

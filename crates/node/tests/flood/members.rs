@@ -22,13 +22,12 @@ async fn one_identity_has_few_connections() {
     let nodes = datacenter(&world, "west", 3).await;
     let victim = nodes.first().expect("a node");
     let mut watch = Watch::new(&nodes);
-    let before = resident();
     let tls = quic::tls(
         &world.node("west", "many", Role::Client),
         &Accept::anybody(),
         quic::LAN,
     );
-    let endpoint = quic::client("127.0.0.1", tls.clone());
+    let endpoint = quic::client("127.0.0.1", tls);
     let mut all = Vec::new();
     for _ in 0..20 {
         let dial = endpoint.connect(victim.me().lan_stream, "pelago.invalid");
@@ -44,10 +43,10 @@ async fn one_identity_has_few_connections() {
         16.0
     );
     drop(all);
+    let before = resident();
     // Opened and dropped at once, again and again.
     let (start, mut dropped) = (Instant::now(), 0u64);
     while start.elapsed() < duration() {
-        let endpoint = quic::client("127.0.0.1", tls.clone());
         let dial = endpoint.connect(victim.me().lan_stream, "pelago.invalid");
         // Before the handshake, in the middle, or right after it.
         match dropped % 3 {

@@ -18,11 +18,33 @@ fn cut(node: &Node, reason: &str) -> f64 {
     sample(node, "streams_cut", ("reason", reason))
 }
 
-async fn dial(config: &Config, to: &Node, transport: quinn::TransportConfig) -> quinn::Connection {
-    let tls = quic::tls(config, &Accept::anybody(), quic::LAN);
-    let endpoint = quic::client_with("127.0.0.1", tls, transport);
-    let dial = endpoint.connect(to.me().lan_stream, "pelago.invalid");
-    dial.expect("dialled").await.expect("let in")
+/// Somewhere to dial from, for any number of members.
+struct Dialler(quinn::Endpoint);
+
+impl Dialler {
+    fn new() -> Self {
+        let from = "127.0.0.1:0".parse().expect("address");
+        Self(quinn::Endpoint::client(from).expect("endpoint"))
+    }
+
+    async fn dial(&self, config: &Config, to: &Node) -> quinn::Connection {
+        let usual = quinn::TransportConfig::default();
+        self.dial_with(config, to, usual).await
+    }
+
+    async fn dial_with(
+        &self,
+        config: &Config,
+        to: &Node,
+        transport: quinn::TransportConfig,
+    ) -> quinn::Connection {
+        let tls = quic::tls(config, &Accept::anybody(), quic::LAN);
+        let settings = quic::settings(tls, transport);
+        let dial = self
+            .0
+            .connect_with(settings, to.me().lan_stream, "pelago.invalid");
+        dial.expect("dialled").await.expect("let in")
+    }
 }
 
 /// The empty round trip with which members prove a link; `None` if it was refused.
@@ -63,9 +85,10 @@ async fn slow_streams_end_and_hold_nobody_up() {
     let world = World::new(&["west"]);
     let nodes = datacenter(&world, "west", 3).await;
     let victim = nodes.first().expect("a node");
+    let dialler = Dialler::new();
     let mut watch = Watch::new(&nodes);
     let config = world.node("west", "slow", Role::Client);
-    let connection = dial(&config, victim, quinn::TransportConfig::default()).await;
+    let connection = dialler.dial(&config, victim).await;
     let (before, start, mut streams) = (resident(), Instant::now(), 0);
     while streams == 0 || start.elapsed() < duration() {
         let all: Vec<_> = (0..STREAMS)
@@ -96,16 +119,17 @@ async fn a_few_members_cannot_use_up_the_streams_of_all() {
     let world = World::new(&["west"]);
     let nodes = datacenter(&world, "west", 3).await;
     let victim = nodes.first().expect("a node");
+    let dialler = Dialler::new();
     let mut watch = Watch::new(&nodes);
     let before = resident();
     let honest = world.node("west", "honest", Role::Client);
-    let honest = dial(&honest, victim, quinn::TransportConfig::default()).await;
+    let honest = dialler.dial(&honest, victim).await;
     // Five of them could hold 320 streams; all peers together may have 256.
     let mut held = Vec::new();
     for i in 0..5 {
         let config = world.node("west", &format!("slow-{i}"), Role::Client);
         for _ in 0..4 {
-            let connection = dial(&config, victim, quinn::TransportConfig::default()).await;
+            let connection = dialler.dial(&config, victim).await;
             for _ in 0..STREAMS {
                 let (mut send, receive) = connection.open_bi().await.expect("a stream");
                 send.write_all(&[0]).await.expect("written");
@@ -138,8 +162,9 @@ async fn too_much_too_little_and_answers_nobody_reads_are_cut() {
     let world = World::new(&["west"]);
     let nodes = datacenter(&world, "west", 2).await;
     let victim = nodes.first().expect("a node");
+    let dialler = Dialler::new();
     let config = world.node("west", "odd", Role::Client);
-    let connection = dial(&config, victim, quinn::TransportConfig::default()).await;
+    let connection = dialler.dial(&config, victim).await;
     let before = resident();
     for (bytes, reason) in [
         (vec![0; TOO_MUCH], "too-large"),
@@ -164,7 +189,7 @@ async fn too_much_too_little_and_answers_nobody_reads_are_cut() {
     // A peer that takes no byte of an answer.
     let mut deaf = quinn::TransportConfig::default();
     deaf.stream_receive_window(0u32.into());
-    let deaf = dial(&config, victim, deaf).await;
+    let deaf = dialler.dial_with(&config, victim, deaf).await;
     let (counted, mut held) = (cut(victim, "deadline"), Vec::new());
     for _ in 0..STREAMS {
         let (mut send, receive) = deaf.open_bi().await.expect("a stream");
