@@ -16,6 +16,9 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 /// A first flight: the datagrams with which a handshake begins.
 type Flight = Vec<Vec<u8>>;
 
+/// Packets of one kind.
+type Packets = Box<dyn FnMut() -> Vec<u8>>;
+
 /// A client that has no certificate and believes every server.
 fn nobody(world: &World, alpn: &[u8]) -> rustls::ClientConfig {
     // The certificate is not shown; its files are what a configuration is made of.
@@ -58,7 +61,7 @@ async fn flights(tls: &rustls::ClientConfig, count: usize) -> Vec<Flight> {
 }
 
 /// Bytes that begin no handshake, by kind.
-fn rubbish(flight: &Flight) -> Vec<(&'static str, Box<dyn FnMut() -> Vec<u8>>)> {
+fn rubbish(flight: &Flight) -> Vec<(&'static str, Packets)> {
     let whole = flight.first().cloned().expect("a datagram");
     let mut rng = SmallRng::seed_from_u64(11);
     let mut random = move |first: u8, version: u32, length: usize| {

@@ -4,6 +4,8 @@
 //! Nothing is asserted about time, only about states, counters and bytes. `PELAGO_FLOOD_SECONDS` makes every flood
 //! longer; the figures in `docs/hostile.md` are of such runs, one test at a time and with `--nocapture`.
 
+#![expect(clippy::print_stdout, reason = "figures are what long runs are for")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod handshakes;

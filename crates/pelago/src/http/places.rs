@@ -52,7 +52,8 @@ impl Places {
         let permit = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                if let Some((_, longest)) = self.line().waiting.pop_first() {
+                let longest = self.line().waiting.pop_first();
+                if let Some((_, longest)) = longest {
                     longest.cancel();
                 }
                 Arc::clone(&self.room).acquire_owned().await.ok()?

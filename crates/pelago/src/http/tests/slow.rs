@@ -8,7 +8,9 @@ use std::{
 
 /// Slow connections, if this process may have so many.
 const SLOW: usize = 2000;
-const DEADLINE: Duration = Duration::from_secs(120);
+const OPEN: &str = r#"pelago_http_connections{listener="tcp"}"#;
+const DISPLACED: &str = r#"pelago_http_refused_total{reason="displaced"}"#;
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How many connections this process can open and still serve.
 fn allowed() -> usize {
@@ -50,7 +52,7 @@ async fn slowly(address: SocketAddr, kind: usize, closed: Arc<AtomicU64>) {
             }
         }
         closed.fetch_add(1, Relaxed);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -89,18 +91,13 @@ async fn thousands_of_slow_connections_keep_nobody_out() {
         .map(|kind| tokio::spawn(slowly(address, kind, Arc::clone(&closed))))
         .collect();
     let full = async {
-        while api
-            .fake_metric(r#"pelago_http_connections{listener="tcp"}"#)
-            .await
-            < 500.0
-            || closed.load(Relaxed) < 500
-        {
+        while api.series(OPEN).await < 500.0 || api.series(DISPLACED).await < 500.0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(DEADLINE, full)
         .await
-        .expect("all places are taken");
+        .expect("all places are taken, and given up for newcomers");
     for socket in [false, true] {
         let (mut took, mut tries) = (Vec::new(), 0);
         let work = async {
@@ -111,6 +108,8 @@ async fn thousands_of_slow_connections_keep_nobody_out() {
                 assert_eq!(status, 200, "{path} while others are slow");
                 took.push(begun.elapsed());
                 tries += tried - 1;
+                // Spread over as long as a place lasts without a request.
+                tokio::time::sleep(Duration::from_millis(25)).await;
             }
         };
         tokio::time::timeout(DEADLINE, work)
@@ -130,7 +129,7 @@ async fn thousands_of_slow_connections_keep_nobody_out() {
 
 impl Running {
     /// One series, asked for on the Unix socket.
-    async fn fake_metric(&self, name: &str) -> f64 {
+    async fn series(&self, name: &str) -> f64 {
         let stream = UnixStream::connect(&self.socket).await.expect("connects");
         let metrics = text(send(stream, request("GET", "/metrics")).await).await;
         let line = metrics.lines().find_map(|l| l.strip_prefix(name));
