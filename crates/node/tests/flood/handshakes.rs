@@ -4,7 +4,7 @@
 use crate::{
     common::{World, eventually, quic},
     kit::{
-        Flood, Watch, all_alive, alone, duration, federation, grown, linked, resident, risen,
+        Flood, Watch, all_alive, alone, duration, federation, grown, linked, rate, resident, risen,
         sockets, somebody_joins, total,
     },
 };
@@ -183,8 +183,7 @@ async fn nobody_gets_more_than_three_times_what_it_sends() {
 }
 
 /// Dials without a certificate, one after another, until the time is over; returns how many.
-async fn dials(tls: rustls::ClientConfig, to: SocketAddr) -> u64 {
-    let endpoint = quic::client("127.0.0.1", tls);
+async fn dials(endpoint: quinn::Endpoint, to: SocketAddr) -> u64 {
     let (start, mut count) = (Instant::now(), 0);
     while start.elapsed() < duration() {
         let dial = endpoint.connect(to, "pelago.invalid").expect("dialled");
@@ -208,9 +207,11 @@ async fn handshake_flood(world: &World, nodes: &[Node], name: &str, alpn: &[u8],
     let from: Vec<_> = (0..128).map(|i| format!("127.1.{i}.1")).collect();
     let sockets = sockets(from.iter().map(String::as_str));
     let mut watch = Watch::new(nodes);
+    // One endpoint for all: its buffers are large, and in this process.
+    let dialler = quic::client("127.0.0.1", tls);
     let (before, counts) = (resident(), node.samples());
     let real: Vec<_> = (0..DIALLERS)
-        .map(|_| tokio::spawn(dials(tls.clone(), to)))
+        .map(|_| tokio::spawn(dials(dialler.clone(), to)))
         .collect();
     let mut flood = Flood::run(sockets, to, move |n, packet| {
         let turn = n as usize % packets.len();
@@ -237,10 +238,10 @@ async fn handshake_flood(world: &World, nodes: &[Node], name: &str, alpn: &[u8],
     let suspected = watch.nobody_died();
     println!(
         "{name}: {}/s raw ({:.2} times back, {} retries), {}/s dialled, {suspected} suspicions, {} KiB, {refused:?}",
-        flood.packets / duration().as_secs(),
+        rate(flood.packets),
         flood.heard as f64 / flood.bytes as f64,
         flood.retries,
-        dialled / duration().as_secs(),
+        rate(dialled),
         grown(before, 16),
     );
     all_alive(nodes).await;

@@ -13,7 +13,14 @@ use tokio::sync::{Mutex, MutexGuard, broadcast};
 /// How long each flood lasts.
 pub(crate) fn duration() -> Duration {
     let seconds = std::env::var("PELAGO_FLOOD_SECONDS").ok();
-    Duration::from_secs(seconds.map_or(1, |s| s.parse().expect("a number of seconds")))
+    seconds.map_or(Duration::from_millis(500), |s| {
+        Duration::from_secs(s.parse().expect("a number of seconds"))
+    })
+}
+
+/// So many in that time, a second.
+pub(crate) fn rate(count: u64) -> u64 {
+    (count as f64 / duration().as_secs_f64()) as u64
 }
 
 /// One flood at a time: they would measure each other.

@@ -4,8 +4,8 @@
 use crate::{
     common::{World, start},
     kit::{
-        Flood, Watch, all_alive, alone, datacenter, duration, grown, packets_in, resident, risen,
-        settled, sockets, somebody_joins,
+        Flood, Watch, all_alive, alone, datacenter, duration, grown, packets_in, rate, resident,
+        risen, settled, sockets, somebody_joins,
     },
 };
 use pelago_node::{Node, fault::Datagram};
@@ -183,7 +183,7 @@ async fn strangers_flood_the_datagram_port_in_vain() {
         let seen = packets_in(victim, "datagram") - seen;
         println!(
             "LAN, {name}: {}/s sent, {:.0}/s taken, 0 bytes back, {suspected} suspicions, {} KiB, {drops:?}",
-            flood.packets / duration().as_secs(),
+            rate(flood.packets),
             seen / duration().as_secs_f64(),
             grown(before, 8),
         );
@@ -221,7 +221,7 @@ async fn a_flood_of_everybody_kills_nobody() {
     let suspected = watch.nobody_died();
     println!(
         "LAN, five nodes at once: {}/s sent, {suspected} suspicions, {} KiB",
-        packets / duration().as_secs(),
+        rate(packets),
         grown(before, 8),
     );
     let mut config = world.node("west", "last", Role::Client);

@@ -4,7 +4,7 @@
 use crate::{
     common::{World, quic, sample},
     kit::{
-        Watch, all_alive, alone, datacenter, duration, federation, grown, linked, packets_in,
+        Watch, all_alive, alone, datacenter, duration, federation, grown, linked, packets_in, rate,
         resident, somebody_joins,
     },
 };
@@ -63,7 +63,7 @@ async fn one_identity_has_few_connections() {
     let suspected = watch.nobody_died();
     println!(
         "connections of one member: {}/s opened and dropped, {suspected} suspicions, {} KiB",
-        dropped / duration().as_secs(),
+        rate(dropped),
         grown(before, 16),
     );
     all_alive(&nodes).await;
@@ -95,7 +95,7 @@ async fn datagrams_that_say_nothing_break_no_link() {
     let suspected = watch.nobody_died();
     println!(
         "WAN datagrams of a member: {}/s sent, {:.0}/s packets taken, {} lost in the queue, {suspected} suspicions, {} KiB",
-        sent / duration().as_secs(),
+        rate(sent),
         (packets_in(victim, "wan_quic") - seen) / duration().as_secs_f64(),
         sample(victim, "datagrams_dropped", ("reason", "queue")),
         grown(before, 16),
