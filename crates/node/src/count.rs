@@ -129,6 +129,22 @@ impl Refused {
 }
 
 labels! {
+    /// Why a stream that a peer opened was reset.
+    Cut {
+        /// As many streams of that peer, or of all, are being served as may be.
+        Busy = "busy",
+        /// It was not written, or its answer not read, in time.
+        Deadline = "deadline",
+        /// It carried more than a message may have.
+        TooLarge = "too-large",
+        /// It carried nothing, or something that is no request.
+        Malformed = "malformed",
+        /// The protocol had no answer to it.
+        Unanswered = "unanswered",
+    }
+}
+
+labels! {
     /// What bytes were for.
     Kind {
         LanDatagram = "datagram",
@@ -177,6 +193,7 @@ impl<L: Label> fmt::Debug for Counters<L> {
 pub(crate) struct Counts {
     pub(crate) dropped: Counters<Dropped>,
     pub(crate) refused: Counters<Refused>,
+    pub(crate) cut: Counters<Cut>,
     pub(crate) packets_in: Counters<Kind>,
     pub(crate) packets_out: Counters<Kind>,
     pub(crate) bytes_in: Counters<Kind>,
@@ -199,6 +216,7 @@ impl Default for Counts {
         Self {
             dropped: Counters::default(),
             refused: Counters::default(),
+            cut: Counters::default(),
             packets_in: Counters::default(),
             packets_out: Counters::default(),
             bytes_in: Counters::default(),

@@ -4,6 +4,7 @@
 //! network would show. Every socket says to which node, datacenter and pool it belongs when it is bound; rules name
 //! those, not addresses.
 
+use crate::tap::Tap;
 use pelago_proto::federation::Tier;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
 use std::{
@@ -18,6 +19,8 @@ use std::{
 
 /// Packets that may be held back at a time; more are lost, as in a full router.
 const MAX_DELAYED: usize = 16_384;
+
+pub use crate::tap::Datagram;
 
 /// A handle on the faults of one process; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +92,7 @@ struct Shared {
     lost: AtomicU64,
     cut: AtomicU64,
     delayed: AtomicU64,
+    tap: Tap,
 }
 
 #[derive(Debug)]
@@ -150,6 +154,7 @@ impl Faults {
                 lost: zero(),
                 cut: zero(),
                 delayed: zero(),
+                tap: Tap::default(),
             })),
         }
     }
@@ -200,6 +205,10 @@ impl Faults {
         })
     }
 
+    pub(crate) fn tap(&self) -> Option<&Tap> {
+        self.shared.as_ref().map(|s| &s.tap)
+    }
+
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         self.shared.as_ref().map(|s| lock(&s.state))
     }
@@ -228,6 +237,11 @@ impl Drop for Port {
 }
 
 impl Port {
+    /// Where copies of what leaves here go.
+    pub(crate) fn tap(&self) -> &Tap {
+        &self.shared.tap
+    }
+
     /// Decides about one packet to `to`.
     pub(crate) fn plan(&self, to: SocketAddr) -> Plan {
         let mut state = lock(&self.shared.state);

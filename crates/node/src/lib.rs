@@ -30,6 +30,7 @@ mod socket;
 mod start;
 mod store;
 mod streams;
+mod tap;
 mod trust;
 mod udp;
 mod upkeep;

@@ -5,6 +5,7 @@
 //! application round trip, and a moment later, so that nothing in flight is lost. A connection made long after the
 //! first is not a mutual dial but a peer that came back: the newer holds.
 
+use crate::streams::STREAMS_PER_PEER;
 use pelago_proto::{federation::Peer, identity::NodeId};
 use quinn::{Connection, VarInt};
 use std::{
@@ -13,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// Codes with which connections are closed.
 pub(crate) mod close {
@@ -54,6 +56,8 @@ pub(crate) struct Link {
     heard: (u64, Instant),
     /// Whether an application round trip was completed.
     pub(crate) up: bool,
+    /// Streams of this peer that may be served at a time, over all its connections.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Link {
@@ -67,6 +71,7 @@ impl Link {
             used: now,
             heard: (0, now),
             up: false,
+            streams: Arc::new(Semaphore::new(STREAMS_PER_PEER)),
         }
     }
 
@@ -94,7 +99,7 @@ impl Links {
 
     /// Enters a connection. `false`: this node has too many with that peer. When the whole table is full, the
     /// connection that was idle longest makes room.
-    pub(crate) fn insert(&self, link: Link) -> bool {
+    pub(crate) fn insert(&self, link: &mut Link) -> bool {
         let mut table = self.table();
         if !table.contains_key(&link.id()) && table.len() >= self.limit {
             let idle = table
@@ -114,7 +119,10 @@ impl Links {
         if links.len() >= PER_NODE {
             return false;
         }
-        links.push(link);
+        if let Some(first) = links.first() {
+            link.streams = first.streams.clone();
+        }
+        links.push(link.clone());
         true
     }
 

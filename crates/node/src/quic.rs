@@ -38,8 +38,6 @@ use tokio::time::timeout;
 
 /// How long a handshake may take.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(3);
-/// Handshakes in flight above which strangers must prove their address first.
-const RETRY_ABOVE: usize = 16;
 /// Handshakes in flight above which further ones are turned away.
 const REFUSE_ABOVE: usize = 64;
 /// Handshakes in flight above which a source with many failures is not heard.
@@ -186,7 +184,7 @@ impl Quic {
         peer: Peer,
         dialled: bool,
     ) -> Option<Link> {
-        let link = Link::new(connection, Arc::new(peer), dialled);
+        let mut link = Link::new(connection, Arc::new(peer), dialled);
         let (from, home) = (
             link.connection.remote_address(),
             link.peer.certified.datacenter.as_str(),
@@ -202,7 +200,7 @@ impl Quic {
                 .close(VarInt::from_u32(close::REVOKED), why.as_bytes());
             return None;
         }
-        if !self.links.insert(link.clone()) {
+        if !self.links.insert(&mut link) {
             self.counts.refuse(
                 Refused::TooMany,
                 link.connection.remote_address(),
@@ -265,9 +263,15 @@ impl Quic {
                 .refuse(Refused::Source, source, "outside the allowed networks");
             return incoming.ignore();
         }
+        // Everybody proves its address first, which costs a round trip once per link and this node nothing but the answer:
+        // otherwise a forged address would hold one of the places below, and would be sent up to a datagram more than the
+        // threefold that QUIC allows (quinn finishes the datagram that goes over).
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            let _ = incoming.retry();
+            return;
+        }
         let pending = self.pending.load(Relaxed);
-        // Members may share a prefix with whoever fails: such a source must prove its address and wait its turn, but is
-        // never shut out.
+        // Members may share a prefix with whoever fails: such a source must wait its turn, but is never shut out.
         let suspect = !self.failures().has(source.ip(), Instant::now());
         if pending >= REFUSE_ABOVE || (suspect && pending >= SUSPECT_ABOVE) {
             self.counts
@@ -277,13 +281,6 @@ impl Quic {
             } else {
                 incoming.refuse()
             };
-        }
-        if (pending >= RETRY_ABOVE || suspect)
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            let _ = incoming.retry();
-            return;
         }
         self.pending.fetch_add(1, Relaxed);
         let quic = self.clone();

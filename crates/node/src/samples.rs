@@ -121,6 +121,11 @@ fn traffic(all: &mut Samples, shared: &Shared) {
         "Peers refused on QUIC, by reason.",
         &counts.refused,
     );
+    all.reasons(
+        "streams_cut",
+        "Streams of peers that were reset, by reason.",
+        &counts.cut,
+    );
     let handshakes = "QUIC handshakes, by outcome.";
     all.count(
         "handshakes",

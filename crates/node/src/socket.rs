@@ -91,11 +91,19 @@ impl LanSocket {
     }
 
     fn send_now(&self, to: SocketAddr, datagram: &[u8]) {
+        self.copy(to, datagram);
         match self.raw.send_to(datagram, to) {
             Ok(_) => self.counts.sent(Kind::LanDatagram, datagram.len()),
             Err(error) => self
                 .counts
                 .lose(Dropped::Send, format_args!("{to}: {error}")),
+        }
+    }
+
+    /// For whoever records what leaves.
+    pub(crate) fn copy(&self, to: SocketAddr, datagram: &[u8]) {
+        if let Some(port) = &self.port {
+            port.tap().copy(to, datagram);
         }
     }
 

@@ -61,6 +61,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         inputs: inputs.clone(),
         asks: asks.clone(),
         serving: Arc::new(Semaphore::new(streams::STREAMS)),
+        counts: counts.clone(),
     };
     let place = |tier| Place {
         node: certified.name.to_string(),

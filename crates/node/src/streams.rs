@@ -5,6 +5,7 @@
 
 use crate::{
     ask::wire::AskStream,
+    count::{Counts, Cut},
     inputs::{Input, Inputs},
     links::Link,
 };
@@ -12,7 +13,7 @@ use pelago_proto::federation::{MAX_MESSAGE, Peer, Tier};
 use quinn::{Connection, ConnectionError, ReadToEndError, RecvStream, SendStream, VarInt};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
@@ -27,6 +28,9 @@ pub(crate) const HELLO: u8 = 2;
 pub(crate) const STREAM_DEADLINE: Duration = Duration::from_secs(5);
 /// Streams that one connection may have open towards this node.
 pub(crate) const STREAMS_PER_CONNECTION: u32 = 16;
+/// Streams of one peer that are served at a time, over all its connections: peers that are slow, or mean it, must be many
+/// before there is no room for others.
+pub(crate) const STREAMS_PER_PEER: usize = 16;
 /// Streams of all peers that are served at a time, per pool.
 pub(crate) const STREAMS: usize = 256;
 
@@ -37,6 +41,14 @@ pub(crate) struct Service {
     pub(crate) inputs: Inputs,
     pub(crate) asks: mpsc::Sender<AskStream>,
     pub(crate) serving: Arc<Semaphore>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// A stream's place among those that are served, until dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _of_peer: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
 }
 
 /// Why a stream brought nothing.
@@ -107,18 +119,25 @@ pub(crate) async fn read_to_end(
 impl Service {
     /// Serves one stream that the peer opened; `true` once the peer has acknowledged the answer. Whatever the peer does,
     /// this ends within the deadline.
-    pub(crate) async fn serve(&self, link: &Link, send: SendStream, receive: RecvStream) -> bool {
-        let Ok(permit) = self.serving.clone().try_acquire_owned() else {
-            return false;
+    pub(crate) async fn serve(
+        &self,
+        link: &Link,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) -> bool {
+        let Some(turn) = self.turn(link) else {
+            return self.cut(&mut send, Cut::Busy);
         };
-        let mut held = Some(permit);
-        let (mut send, mut receive) = (send, receive);
         let read = timeout(STREAM_DEADLINE, read_to_end(&mut receive, MAX_MESSAGE + 1)).await;
-        let Ok(Ok(message)) = read else {
-            return refuse(&mut send);
+        let message = match read {
+            Ok(Ok(message)) => message,
+            Ok(Err(StreamError::TooLarge)) => return self.cut(&mut send, Cut::TooLarge),
+            // Reset, or the connection is lost: the peer's own doing.
+            Ok(Err(_)) => return refuse(&mut send),
+            Err(_) => return self.cut(&mut send, Cut::Deadline),
         };
         let Some((kind, body)) = message.split_first() else {
-            return refuse(&mut send);
+            return self.cut(&mut send, Cut::Malformed);
         };
         let answer = match *kind {
             HELLO if body.is_empty() => vec![HELLO],
@@ -129,37 +148,38 @@ impl Service {
             .await
             {
                 Ok(answer) if !answer.is_empty() => answer,
-                _ => return refuse(&mut send),
+                _ => return self.cut(&mut send, Cut::Unanswered),
             },
             ASK => {
-                // Answered elsewhere and in several messages; the permit goes along.
+                // Answered elsewhere and in several messages; the turn goes along.
                 let peer = link.peer.clone();
                 let ask = AskStream {
                     tier: self.tier,
                     peer,
                     body: body.to_vec(),
                     send,
-                    _permit: held.take(),
+                    _turn: turn,
                 };
                 return self.asks.try_send(ask).is_ok();
             }
-            _ => return refuse(&mut send),
+            _ => return self.cut(&mut send, Cut::Malformed),
         };
-        let answered = async {
-            write(&mut send, &answer).await?;
-            send.finish()
-                .map_err(|e| StreamError::Stream(e.to_string()))?;
-            let stopped = send
-                .stopped()
-                .await
-                .map_err(|e| StreamError::Stream(e.to_string()))?;
-            if stopped.is_none() {
-                Ok(())
-            } else {
-                Err(StreamError::Reset)
-            }
-        };
-        matches!(timeout(STREAM_DEADLINE, answered).await, Ok(Ok(())))
+        match timeout(STREAM_DEADLINE, hand_over(&mut send, &answer)).await {
+            Ok(handed) => handed.is_ok(),
+            Err(_) => self.cut(&mut send, Cut::Deadline),
+        }
+    }
+
+    fn turn(&self, link: &Link) -> Option<Turn> {
+        Some(Turn {
+            _of_peer: link.streams.clone().try_acquire_owned().ok()?,
+            _of_all: self.serving.clone().try_acquire_owned().ok()?,
+        })
+    }
+
+    fn cut(&self, send: &mut SendStream, reason: Cut) -> bool {
+        self.counts.cut.add(reason, 1);
+        refuse(send)
     }
 
     async fn protocol(&self, peer: Arc<Peer>, body: Vec<u8>) -> Vec<u8> {
@@ -174,6 +194,22 @@ impl Service {
             return Vec::new();
         }
         waiting.await.unwrap_or_default()
+    }
+}
+
+/// Writes an answer and waits until the peer has all of it.
+async fn hand_over(send: &mut SendStream, answer: &[u8]) -> Result<(), StreamError> {
+    write(send, answer).await?;
+    send.finish()
+        .map_err(|e| StreamError::Stream(e.to_string()))?;
+    let stopped = send
+        .stopped()
+        .await
+        .map_err(|e| StreamError::Stream(e.to_string()))?;
+    if stopped.is_none() {
+        Ok(())
+    } else {
+        Err(StreamError::Reset)
     }
 }
 

@@ -207,6 +207,7 @@ impl Udp {
             if !socket.passes(address).await {
                 return;
             }
+            socket.copy(address, &datagram);
             counts.sent(crate::count::Kind::LanDatagram, datagram.len());
             if port_closed(from, address, &datagram).await {
                 counts.port_closed.fetch_add(1, Relaxed);
@@ -236,3 +237,7 @@ async fn port_closed(from: IpAddr, to: SocketAddr, datagram: &[u8]) -> bool {
 #[cfg(test)]
 #[path = "udp_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "udp_flood.rs"]
+mod flood;

@@ -7,10 +7,12 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Members as the tests want them: introductions are `[id, key…]` and believed.
 #[derive(Default)]
-struct Fake {
-    keys: HashMap<NodeId, [u8; 32]>,
+pub(crate) struct Fake {
+    pub(crate) keys: HashMap<NodeId, [u8; 32]>,
     introductions: usize,
-    received: Vec<(NodeId, Vec<u8>)>,
+    pub(crate) received: Vec<(NodeId, Vec<u8>)>,
+    /// Nobody's introduction is understood.
+    pub(crate) unreadable: bool,
 }
 
 impl Members for Fake {
@@ -19,6 +21,9 @@ impl Members for Fake {
     }
     fn introduce(&mut self, record: &[u8], _leaf: &[u8]) -> Option<(NodeId, [u8; 32])> {
         self.introductions += 1;
+        if self.unreadable {
+            return None;
+        }
         let (id, key) = record.split_first()?;
         let (id, key) = (NodeId([*id; 16]), key.try_into().ok()?);
         self.keys.insert(id, key);
@@ -29,16 +34,16 @@ impl Members for Fake {
     }
 }
 
-struct End {
-    udp: Udp,
-    key: Arc<BootKey>,
-    id: NodeId,
+pub(crate) struct End {
+    pub(crate) udp: Udp,
+    pub(crate) key: Arc<BootKey>,
+    pub(crate) id: NodeId,
     at: SocketAddr,
-    counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     inputs: tokio::sync::mpsc::Receiver<inputs::Queued>,
 }
 
-fn end(id: u8) -> End {
+pub(crate) fn end(id: u8) -> End {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
     let at = socket.local_addr().expect("address");
     let counts = Arc::new(Counts::default());

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{
-    DOMAIN, World, copy, eventually, everyone_sees, now, refused, sample, start, try_start,
+    DOMAIN, World, copy, eventually, everyone_sees, now,
+    quic::{Anyone, NoCertificate, tls},
+    refused, sample, start, try_start,
 };
 use pelago_node::{Node, StartError, config::Config, fault::Faults};
 use pelago_pki::{IssueRequest, Role, Target};
@@ -27,24 +29,6 @@ async fn dial(tls: rustls::ClientConfig, to: std::net::SocketAddr) -> quinn::Con
             .expect("closed in time"),
         Err(error) => error,
     }
-}
-
-fn tls(config: &Config, accept: &pelago_pki::Accept, alpn: &[u8]) -> rustls::ClientConfig {
-    let pki = &config.pki;
-    let store = pelago_pki::TrustStore::load(
-        &pki.ca,
-        pki.crl_dir.as_deref(),
-        pelago_pki::Policy::default(),
-    );
-    let identity = pelago_pki::Identity::load(&pki.cert, &pki.key).expect("identity");
-    pelago_pki::client_config(
-        &store.expect("store"),
-        &identity,
-        accept,
-        pelago_pki::Expect::Any,
-        &[alpn],
-    )
-    .expect("config")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,56 +291,4 @@ async fn a_datacenter_that_nobody_has_heard_of_joins_without_anybodys_files_chan
     let newcomer = start(config).await;
     everyone_sees(&[&node, &newcomer], "e0", Status::Alive).await;
     everyone_sees(&[&node, &newcomer], "w0", Status::Alive).await;
-}
-
-#[derive(Debug)]
-struct NoCertificate;
-
-impl rustls::client::ResolvesClientCert for NoCertificate {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[rustls::SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        None
-    }
-    fn has_certs(&self) -> bool {
-        false
-    }
-}
-
-/// Believes every server: the test is about what the server believes.
-#[derive(Debug)]
-struct Anyone;
-
-impl rustls::client::danger::ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        vec![rustls::SignatureScheme::ED25519]
-    }
 }

@@ -8,7 +8,7 @@ use super::{Given, local::rebase};
 use crate::{
     api::{Link, Missing, Mode, Part, Scope},
     clock::Clock,
-    streams::{self, StreamError},
+    streams::{self, StreamError, Turn},
 };
 use pelago_proto::{
     federation::{MAX_MESSAGE, Peer, Tier},
@@ -19,7 +19,7 @@ use pelago_proto::{
 use quinn::{Connection, RecvStream, SendStream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 /// Members per message: 500 bytes each, with room to spare.
 const PAGE: usize = 250;
@@ -105,7 +105,7 @@ pub(crate) struct AskStream {
     pub(crate) peer: Arc<Peer>,
     pub(crate) body: Vec<u8>,
     pub(crate) send: SendStream,
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _turn: Turn,
 }
 
 /// Why an answer was not one.

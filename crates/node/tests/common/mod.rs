@@ -5,6 +5,8 @@
     reason = "every test uses another part of it"
 )]
 
+pub mod quic;
+
 use pelago_node::{
     Node, StartError,
     config::{Config, Lan, Limits, Pki, Wan},

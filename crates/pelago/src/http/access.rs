@@ -63,7 +63,7 @@ impl Access {
             }
             self.known_host(headers)?;
         }
-        let reading = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let reading = reads(method);
         let trusted = matches!(caller, Caller::Socket | Caller::Certified(Role::Operator));
         if !reading && !trusted && !CARRIED.contains(&path) {
             return Err(Fault::not_allowed(
@@ -105,6 +105,10 @@ impl Access {
     }
 }
 
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 fn without_port(host: &str) -> &str {
     if let Some(v6) = host.strip_prefix('[') {
         return v6.split(']').next().unwrap_or(v6);
@@ -136,7 +140,12 @@ pub(crate) async fn guard(
         shared.metrics.refused("not-allowed");
         return fault.into_response();
     }
-    let Ok(_room) = shared.in_flight.try_acquire() else {
+    let room = match caller {
+        Caller::Socket => &shared.rooms.on_socket,
+        _ if reads(request.method()) => &shared.rooms.reading,
+        _ => &shared.rooms.changing,
+    };
+    let Ok(_room) = room.try_acquire() else {
         shared.metrics.refused("busy");
         return Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,

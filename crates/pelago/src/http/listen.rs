@@ -1,10 +1,17 @@
 //! Sockets and connections: HTTP/1.1 on an accept loop of our own, because limits and timers belong to connections.
 
-use super::{Shared, access::Caller, stall::Stall, tls};
+use super::{
+    Shared,
+    access::Caller,
+    places::{Answer, Place, Places},
+    stall::Stall,
+    tls,
+};
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
+    convert::Infallible,
     fs, io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
@@ -15,12 +22,11 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-/// Connections per listener; the socket stays usable when TCP is full.
+/// Connections per listener. When all are taken, the one that has been idle longest makes room.
 const CONNECTIONS: usize = 512;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate behind a connection is looked at while nothing is asked.
@@ -95,17 +101,14 @@ pub(crate) async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     let mut pause = Duration::ZERO;
     let serving = Serving {
         router,
         shared,
         stop: stop.clone(),
     };
-    while let Some(Ok(place)) = stop
-        .run_until_cancelled(Arc::clone(&room).acquire_owned())
-        .await
-    {
+    loop {
         let accepted = stop.run_until_cancelled(async {
             match &listener {
                 Listener::Unix(unix, _) => unix
@@ -134,10 +137,16 @@ pub(crate) async fn accept(
             Listener::Tcp(_, tls) => tls.clone(),
             Listener::Unix(..) => None,
         };
+        let Some(Some(place)) = stop.run_until_cancelled(places.take()).await else {
+            break;
+        };
         let serving = serving.clone();
         tasks.spawn(async move {
-            serving.connection(connection, tls).await;
-            drop(place);
+            let shared = serving.shared.clone();
+            tokio::select! {
+                () = serving.connection(connection, tls, &place) => {}
+                () = place.displaced() => shared.metrics.refused("displaced"),
+            }
         });
     }
     if let Listener::Unix(_, path) = &listener {
@@ -158,21 +167,27 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(self, connection: Connection, tls: Option<tls::Acceptor>) {
+    async fn connection(
+        self,
+        connection: Connection,
+        tls: Option<tls::Acceptor>,
+        place: &Arc<Place>,
+    ) {
         match (connection, tls) {
             (Connection::Unix(stream), _) => {
                 let _open = self.shared.metrics.connection("unix");
-                self.http(stream, || Caller::Socket).await;
+                self.http(stream, place, || Caller::Socket).await;
             }
             (Connection::Tcp(stream, from), None) => {
                 let _open = self.shared.metrics.connection("tcp");
                 let _ = stream.set_nodelay(true);
-                self.http(stream, move || Caller::Plain(from.ip())).await;
+                self.http(stream, place, move || Caller::Plain(from.ip()))
+                    .await;
             }
             (Connection::Tcp(stream, from), Some(tls)) => {
                 let _open = self.shared.metrics.connection("tcp");
                 match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok((stream, holder))) => self.certified(stream, holder).await,
+                    Ok(Ok((stream, holder))) => self.certified(stream, place, holder).await,
                     Ok(Err(error)) => {
                         self.shared.metrics.refused("tls");
                         tracing::warn!(%from, %error, "API refused a TLS connection");
@@ -184,7 +199,12 @@ impl Serving {
     }
 
     /// Serves until the other end's certificate lapses: requests see that at once, and what streams on ends soon after.
-    async fn certified(self, stream: impl AsyncRead + AsyncWrite + Unpin, holder: tls::Holder) {
+    async fn certified(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        place: &Arc<Place>,
+        holder: tls::Holder,
+    ) {
         let who = holder.clone();
         let caller = move || who.role().map_or(Caller::Lapsed, Caller::Certified);
         let lapsed = async {
@@ -195,18 +215,28 @@ impl Serving {
             tokio::time::sleep(JUDGED_AGAIN).await;
         };
         tokio::select! {
-            () = self.http(stream, caller) => {}
+            () = self.http(stream, place, caller) => {}
             () = lapsed => {}
         }
     }
 
-    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin, caller: impl Fn() -> Caller) {
+    async fn http(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        place: &Arc<Place>,
+        caller: impl Fn() -> Caller,
+    ) {
         let router = self.router;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(caller());
+            let busy = place.busy();
             // A router is always ready.
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| Answer { body, _busy: busy }))
+            }
         });
         let io = TokioIo::new(Stall::new(stream, WRITE_PATIENCE));
         let connection = http1::Builder::new()

@@ -55,7 +55,14 @@ impl Metrics {
                 code: 200,
             }));
         }
-        for reason in ["busy", "not-allowed", "timeout", "tls", "streams"] {
+        for reason in [
+            "busy",
+            "displaced",
+            "not-allowed",
+            "timeout",
+            "tls",
+            "streams",
+        ] {
             drop(metrics.refused.get_or_create(&Reason { reason }));
         }
         for listener in ["tcp", "unix"] {

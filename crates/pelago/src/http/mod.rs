@@ -18,6 +18,7 @@ mod metrics;
 mod node;
 mod page;
 mod params;
+mod places;
 mod reply;
 mod stall;
 mod tls;
@@ -44,8 +45,11 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Requests answered at once.
-const IN_FLIGHT: usize = 128;
+/// Requests answered at once: those that read, those that change, and those on the Unix socket. Each has its own, because
+/// a body may take its time, and the operator on this host must get through whatever others do.
+const READING: usize = 128;
+const CHANGING: usize = 16;
+const ON_SOCKET: usize = 64;
 /// Event streams open at once.
 const STREAMS: usize = 64;
 /// How long open requests may go on after the API was told to stop.
@@ -84,7 +88,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     listening: crate::model::Api,
     started: Instant,
-    in_flight: Semaphore,
+    rooms: Rooms,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
     left: Arc<Notify>,
@@ -96,6 +100,13 @@ impl std::fmt::Debug for Shared {
             .field("listening", &self.listening)
             .finish_non_exhaustive()
     }
+}
+
+/// Room for requests, by what they want and where they come from.
+struct Rooms {
+    reading: Semaphore,
+    changing: Semaphore,
+    on_socket: Semaphore,
 }
 
 type Api = State<Arc<Shared>>;
@@ -183,7 +194,11 @@ fn share(
             plain_read: http.plain_read.iter().map(ToString::to_string).collect(),
         },
         started: Instant::now(),
-        in_flight: Semaphore::new(IN_FLIGHT),
+        rooms: Rooms {
+            reading: Semaphore::new(READING),
+            changing: Semaphore::new(CHANGING),
+            on_socket: Semaphore::new(ON_SOCKET),
+        },
         streams: Arc::new(Semaphore::new(STREAMS)),
         stop,
         left,

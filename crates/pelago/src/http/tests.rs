@@ -24,6 +24,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+mod slow;
+
 struct Running {
     server: Server,
     fake: Arc<Fake>,
