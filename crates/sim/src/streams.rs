@@ -1,11 +1,11 @@
 //! Questions and answers over QUIC streams, and the connections below them.
 //!
-//! The model: a connection is set up once (one and a half round trips, both certificates judged) and kept while both
-//! processes live. A packet lost costs a retransmission, a cut costs retries until the question's own timeout. A
+//! The model: a connection is set up once (two and a half round trips: the dialler's address is proven first, then both
+//! certificates are judged) and kept while both processes live. A packet lost costs a retransmission, a cut costs retries until the question's own timeout. A
 //! connection to a process that is gone swallows everything until the idle timeout notices.
 
 use crate::{
-    net::{FIRST_FLIGHT, HANDSHAKE, STREAM, packets},
+    net::{FIRST_FLIGHT, HANDSHAKE, RETRY, STREAM, packets},
     queue::Order,
     slot::{Endpoint, IDLE_TIMEOUT},
     tap::Sent,
@@ -429,15 +429,15 @@ impl World {
     /// How long a new connection takes; `None` if there is nobody to talk to.
     fn set_up(&mut self, tier: Tier, client: usize, server: usize) -> Option<Duration> {
         self.charge_handshake(tier, client, FIRST_FLIGHT);
-        let there = self.net.stream(tier, client, server, 0, self.now)?;
+        let mut took = self.net.stream(tier, client, server, 0, self.now)?;
         self.slots[server].process.as_ref()?;
-        self.charge_handshake(tier, client, HANDSHAKE - FIRST_FLIGHT);
+        self.charge_handshake(tier, server, RETRY);
+        self.charge_handshake(tier, client, HANDSHAKE);
         self.charge_handshake(tier, server, HANDSHAKE);
-        Some(
-            there
-                + self.net.stream(tier, server, client, 0, self.now)?
-                + self.net.stream(tier, client, server, 0, self.now)?,
-        )
+        for (from, to) in [(server, client), (client, server)].repeat(2) {
+            took += self.net.stream(tier, from, to, 0, self.now)?;
+        }
+        Some(took)
     }
 
     fn charge_handshake(&mut self, tier: Tier, host: usize, bytes: usize) {

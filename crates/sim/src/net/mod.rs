@@ -28,6 +28,8 @@ pub(crate) const STREAM: usize = 60;
 pub(crate) const HANDSHAKE: usize = 3_500;
 /// What the side that dials sends of it before it heard anything: all that a host that is gone costs.
 pub(crate) const FIRST_FLIGHT: usize = 2_400;
+/// Bytes on the wire of a QUIC Retry packet, with which a dialler is asked to prove its address (RFC 9000, 17.2.5).
+pub(crate) const RETRY: usize = 150;
 /// Stream payload that one packet carries, bytes.
 const PACKET: usize = 1_140;
 /// Packets that may be under way before the first acknowledgement.
