@@ -4,20 +4,17 @@
 use super::{Federation, Fresh, Tier, abroad::STOOD};
 use crate::{
     catalog::MAX_DATACENTERS,
-    claim::{Body, Card, Claim, Heard, Record, Verified, verify},
-    identity::{Incarnation, Label, NodeId},
-    limit::{Bucket, Rate},
-    pool::{News, Priority, Standing},
-    roster::{Entry, FADED, Outcome, Roster, Transition},
+    claim::{Body, Claim, Heard, Record, verify},
+    identity::{Label, NodeId},
+    pool::Priority,
+    roster::{Entry, FADED, Outcome, Roster},
     time::Time,
     trust::{Certified, Refusal},
-    view::{Event, EventKind, Status},
+    view::Status,
     wire::{Bundle, Item},
 };
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-/// Peers and signers with a budget of their own.
-pub(super) const MAX_BUDGETS: usize = 16_384;
 /// How a claim arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
@@ -359,30 +356,6 @@ impl Federation {
         }
     }
 
-    /// Whether this peer, and all peers together, may have one more signature checked.
-    fn may_verify(&mut self, relay: Option<NodeId>, now: Time) -> bool {
-        let within =
-            relay.is_none_or(|id| take(&mut self.relays, id, self.settings.limits.relay, now));
-        within && self.verifications.take(1.0, now)
-    }
-
-    /// Forgets the budgets of those who are at rest: a new one would be as full.
-    pub(super) fn rest_budgets(&mut self, now: Time) {
-        let limits = self.settings.limits;
-        for (buckets, rate) in [
-            (&mut self.budgets, limits.signer),
-            (&mut self.relays, limits.relay),
-        ] {
-            buckets.retain(|_, bucket| !bucket.take(rate.burst, now));
-        }
-        self.accusers.rest(now);
-    }
-
-    /// Whether this signer, who is proven by now, may say one more thing.
-    fn may_speak(&mut self, signer: NodeId, now: Time) -> bool {
-        take(&mut self.budgets, signer, self.settings.limits.signer, now)
-    }
-
     /// A member whose published address our `allow` refuses stays in the roster, so that set hashes agree, and is never
     /// talked to.
     fn bar(&mut self, id: NodeId, record: &Record, own: bool) {
@@ -413,275 +386,6 @@ impl Federation {
             self.duties.want_seats(from, arrival.tier);
         }
     }
-
-    fn saw_clone(&mut self, datacenter: &Label, id: NodeId, now: Time) {
-        self.count("clones_seen");
-        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
-        let Some(entry) = entry else { return };
-        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
-        let detail = "two records of one incarnation: two processes use one key";
-        self.event(
-            now,
-            EventKind::Clone,
-            datacenter,
-            Some((id, name)),
-            Some(incarnation),
-            detail.into(),
-        );
-    }
-
-    /// A roster changed: tells the pools, and whoever listens.
-    /// `before` is what the subject had said of itself until then.
-    pub(super) fn after_merge(
-        &mut self,
-        datacenter: &Label,
-        subject: NodeId,
-        before: Option<Arc<Card>>,
-        now: Time,
-    ) {
-        self.changed();
-        let Some(known) = self.catalog.get_mut(datacenter) else {
-            return;
-        };
-        let transitions = known.roster.take_transitions();
-        let quiet = transitions.iter().all(|t| t.id != subject);
-        for transition in &transitions {
-            self.show_change(datacenter, *transition, now);
-        }
-        self.announce_record(datacenter, subject, before, now);
-        for id in transitions
-            .iter()
-            .map(|t| t.id)
-            .chain(quiet.then_some(subject))
-        {
-            self.refresh_contact(datacenter, id, now);
-        }
-        if *datacenter == self.me.datacenter {
-            self.duties.domains_changed |= transitions.iter().any(|t| t.from.is_some());
-        }
-    }
-
-    /// Brings the pools' knowledge of one member up to date with the roster.
-    pub(super) fn refresh_contact(&mut self, datacenter: &Label, id: NodeId, now: Time) {
-        if id == self.me.id {
-            return;
-        }
-        let own = *datacenter == self.me.datacenter;
-        let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
-        let Some(entry) = entry else {
-            self.lan.remove(&id);
-            self.wan.remove(&id);
-            self.abroad.remove(&id);
-            self.forget_heads(datacenter, &id);
-            return;
-        };
-        if entry.status == Status::Removed {
-            self.lan.remove(&id);
-            self.wan.remove(&id);
-            return self.forget_heads(datacenter, &id);
-        }
-        let standing = match entry.status {
-            Status::Alive => Some(Standing::Alive),
-            Status::Suspect => Some(Standing::Suspect),
-            Status::Unreachable => Some(Standing::Unreachable),
-            Status::Dead => Some(Standing::Dead),
-            Status::Left | Status::Removed => None,
-        };
-        let news = |contact, standing, charges| News {
-            contact,
-            incarnation: entry.incarnation(),
-            standing,
-            charges,
-        };
-        let (record, contact) = (entry.record(), &entry.card().contact);
-        let barred = self.barred.contains(&id);
-        if own {
-            match standing.filter(|_| !barred) {
-                Some(standing) => {
-                    let charges = entry
-                        .standing()
-                        .take(2)
-                        .map(|c| Item::bare(c.claim.bytes()));
-                    let news = news(Arc::clone(contact), standing, charges.collect());
-                    self.lan.upsert(news, now);
-                }
-                None => self.lan.remove(&id),
-            }
-        } else {
-            // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
-            let wan = record
-                .wan
-                .filter(|_| !barred)
-                .filter(|_| record.seat && standing.is_some_and(|s| s != Standing::Dead));
-            match wan.filter(|_| self.is_seated()) {
-                Some(address) => {
-                    let contact = Arc::new(contact.abroad(record, address));
-                    let news = news(contact, Standing::Alive, Vec::new());
-                    self.wan.upsert(news, now);
-                    self.wan.introduced(&id);
-                }
-                None => self.wan.remove(&id),
-            }
-        }
-    }
-
-    /// Our seat came or went: the WAN pool fills or empties.
-    pub(super) fn refresh_wan(&mut self, now: Time) {
-        let foreign = self
-            .catalog
-            .iter()
-            .filter(|(dc, _)| **dc != self.me.datacenter);
-        let ids: Vec<(Label, NodeId)> = foreign
-            .flat_map(|(dc, k)| k.roster.iter().map(|(id, _)| (dc.clone(), *id)))
-            .collect();
-        for (datacenter, id) in ids {
-            self.refresh_contact(&datacenter, id, now);
-        }
-    }
-
-    /// Drops everybody whose certificate no longer holds.
-    pub(super) fn expel(&mut self, now: Time) {
-        let trust = Arc::clone(&self.trust);
-        self.expel_unless(now, |c| {
-            // An expired certificate has its own, later end; what counts here is that trust was withdrawn.
-            trust
-                .certify(&c.leaf)
-                .map_or_else(|why| why.0 == "expired", |_| true)
-        });
-    }
-
-    /// Drops everybody whom a revocation list names. Returns how many.
-    pub(super) fn expel_revoked(&mut self, now: Time) -> usize {
-        let trust = Arc::clone(&self.trust);
-        self.expel_unless(now, |c| !trust.is_revoked(c))
-    }
-
-    fn expel_unless(&mut self, now: Time, holds: impl Fn(&Certified) -> bool) -> usize {
-        let unix = self.trust.unix_time();
-        let me = self.me.id;
-        let mut expelled = 0;
-        let datacenters: Vec<Label> = self.catalog.keys().cloned().collect();
-        for datacenter in datacenters {
-            let trust = Arc::clone(&self.trust);
-            let Some(known) = self.catalog.get_mut(&datacenter) else {
-                continue;
-            };
-            let gone = known.roster.expel(now, unix, |c| c.id == me || holds(c));
-            // What an operator signed falls with its certificate; that it ended since is no matter.
-            let stands = |removal: &Verified<Claim>| !trust.is_revoked(removal.signer());
-            let back = known.roster.revoke_removals(now, unix, stands);
-            expelled += gone.len();
-            for (id, name) in gone {
-                self.budgets.remove(&id);
-                self.relays.remove(&id);
-                self.accusers.forget(&id);
-                self.barred.remove(&id);
-                self.event(
-                    now,
-                    EventKind::Removed,
-                    &datacenter,
-                    Some((id, name)),
-                    None,
-                    "its certificate is no longer trusted".into(),
-                );
-                self.after_merge(&datacenter, id, None, now);
-            }
-            for id in back {
-                self.after_merge(&datacenter, id, None, now);
-                self.remember_removals();
-            }
-            let is_empty = |known: &crate::catalog::Known| known.roster.is_empty();
-            if datacenter != self.me.datacenter
-                && self.catalog.get(&datacenter).is_some_and(is_empty)
-            {
-                self.catalog.remove(&datacenter);
-            }
-        }
-        expelled
-    }
-
-    /// A seat that came or went, or a record that otherwise changed.
-    fn announce_record(
-        &mut self,
-        datacenter: &Label,
-        id: NodeId,
-        before: Option<Arc<Card>>,
-        now: Time,
-    ) {
-        let Some(entry) = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id)) else {
-            return;
-        };
-        let (sat, sits) = (before.as_ref().map(|b| b.record.seat), entry.record().seat);
-        let (kind, detail) = match (sat, sits) {
-            (None | Some(false), true) => (EventKind::Elected, "holds a WAN seat"),
-            (Some(true), false) => (EventKind::Resigned, "gave its WAN seat up"),
-            (None, false) => return,
-            (Some(_), _) => (EventKind::Updated, "published a new record"),
-        };
-        if before.is_some_and(|b| Arc::ptr_eq(&b, entry.card())) {
-            return;
-        }
-        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
-        self.event(
-            now,
-            kind,
-            datacenter,
-            Some((id, name)),
-            Some(incarnation),
-            detail.into(),
-        );
-    }
-
-    pub(super) fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
-        let entry = self
-            .catalog
-            .get(datacenter)
-            .and_then(|k| k.roster.get(&transition.id));
-        let Some(entry) = entry else { return };
-        let kind = match (transition.from, transition.to) {
-            (None, Status::Alive) => EventKind::Joined,
-            (_, Status::Alive) => EventKind::Alive,
-            (_, Status::Suspect) => EventKind::Suspect,
-            (_, Status::Unreachable) => EventKind::Unreachable,
-            (_, Status::Dead) => EventKind::Dead,
-            (_, Status::Left) => EventKind::Left,
-            (_, Status::Removed) => EventKind::Removed,
-        };
-        let detail = match transition.from {
-            Some(from) => format!("{from} → {}", transition.to),
-            None => format!("first seen, {}", transition.to),
-        };
-        let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
-        self.event(
-            now,
-            kind,
-            datacenter,
-            Some((transition.id, name)),
-            Some(incarnation),
-            detail,
-        );
-    }
-
-    pub(super) fn event(
-        &mut self,
-        at: Time,
-        kind: EventKind,
-        datacenter: &Label,
-        member: Option<(NodeId, Label)>,
-        incarnation: Option<Incarnation>,
-        detail: String,
-    ) {
-        let (member, name) = member.map_or((None, None), |(id, name)| (Some(id), Some(name)));
-        self.events.push_back(Event {
-            at,
-            kind,
-            datacenter: datacenter.clone(),
-            member,
-            name,
-            incarnation,
-            detail,
-        });
-    }
 }
 
 /// Whether the signer was removed and has no voice any more. The first record of somebody removed may come in, to say who it
@@ -693,16 +397,4 @@ fn is_silenced(roster: &Roster, claim: &Claim, arrival: Arrival) -> bool {
         Body::Accusation(_) if arrival.bulk => false,
         _ => roster.get(&claim.signer).is_some_and(removed),
     }
-}
-
-/// Takes one token from a peer's own bucket. A full table forgets those that are at rest; while nobody is, newcomers wait.
-fn take(buckets: &mut BTreeMap<NodeId, Bucket>, id: NodeId, rate: Rate, now: Time) -> bool {
-    if buckets.len() >= MAX_BUDGETS && !buckets.contains_key(&id) {
-        buckets.retain(|_, bucket| !bucket.take(rate.burst, now));
-        if buckets.len() >= MAX_BUDGETS {
-            return false;
-        }
-    }
-    let bucket = buckets.entry(id).or_insert_with(|| Bucket::of(rate, now));
-    bucket.take(1.0, now)
 }

@@ -8,7 +8,7 @@
 
 use super::{
     Federation, Tier,
-    admit::MAX_BUDGETS,
+    budgets::MAX_BUDGETS,
     stream::{PATIENCE, Purpose},
 };
 use crate::{

@@ -11,10 +11,13 @@
 mod abroad;
 mod accusers;
 mod admit;
+mod budgets;
+mod changes;
 mod cut;
 mod datagram;
 mod duties;
 mod echo;
+mod expel;
 mod join;
 mod lists;
 mod own;

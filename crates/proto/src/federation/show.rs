@@ -330,12 +330,12 @@ impl Federation {
             (
                 "signer_budgets",
                 self.budgets.len(),
-                super::admit::MAX_BUDGETS,
+                super::budgets::MAX_BUDGETS,
             ),
             (
                 "relay_budgets",
                 self.relays.len(),
-                super::admit::MAX_BUDGETS,
+                super::budgets::MAX_BUDGETS,
             ),
             (
                 "doubted_accusers",
@@ -345,7 +345,7 @@ impl Federation {
             (
                 "list_doubts",
                 self.lists.doubted(),
-                super::admit::MAX_BUDGETS,
+                super::budgets::MAX_BUDGETS,
             ),
             (
                 "last_words",
