@@ -60,6 +60,23 @@ impl Federation {
         }
     }
 
+    /// A member is gone from its roster: nothing else is kept of it either.
+    pub(super) fn let_go(
+        &mut self,
+        datacenter: &Label,
+        (id, name): (NodeId, Label),
+        kind: EventKind,
+        why: &str,
+        now: Time,
+    ) {
+        self.budgets.remove(&id);
+        self.relays.remove(&id);
+        self.accusers.forget(&id);
+        self.barred.remove(&id);
+        self.event(now, kind, datacenter, Some((id, name)), None, why.into());
+        self.after_merge(datacenter, id, None, now);
+    }
+
     /// Brings the pools' knowledge of one member up to date with the roster.
     pub(super) fn refresh_contact(&mut self, datacenter: &Label, id: NodeId, now: Time) {
         if id == self.me.id {

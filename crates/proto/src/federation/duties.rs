@@ -310,19 +310,7 @@ impl Federation {
                     self.hold_own(now);
                     continue;
                 }
-                self.budgets.remove(&id);
-                self.relays.remove(&id);
-                self.accusers.forget(&id);
-                self.barred.remove(&id);
-                self.event(
-                    now,
-                    EventKind::Reaped,
-                    &datacenter,
-                    Some((id, name)),
-                    None,
-                    "forgotten".into(),
-                );
-                self.after_merge(&datacenter, id, None, now);
+                self.let_go(&datacenter, (id, name), EventKind::Reaped, "forgotten", now);
             }
         }
     }

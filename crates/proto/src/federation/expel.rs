@@ -43,20 +43,9 @@ impl Federation {
             let stands = |removal: &Verified<Claim>| !trust.is_revoked(removal.signer());
             let back = known.roster.revoke_removals(now, unix, stands);
             expelled += gone.len();
-            for (id, name) in gone {
-                self.budgets.remove(&id);
-                self.relays.remove(&id);
-                self.accusers.forget(&id);
-                self.barred.remove(&id);
-                self.event(
-                    now,
-                    EventKind::Removed,
-                    &datacenter,
-                    Some((id, name)),
-                    None,
-                    "its certificate is no longer trusted".into(),
-                );
-                self.after_merge(&datacenter, id, None, now);
+            for one in gone {
+                let why = "its certificate is no longer trusted";
+                self.let_go(&datacenter, one, EventKind::Removed, why, now);
             }
             for id in back {
                 self.after_merge(&datacenter, id, None, now);
