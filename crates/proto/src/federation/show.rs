@@ -296,6 +296,13 @@ impl Federation {
                 pool.tally.failures as f64,
             );
             add(
+                "deaf",
+                "times that nobody had answered for long, and then somebody did",
+                true,
+                label(),
+                pool.tally.deaf as f64,
+            );
+            add(
                 "late",
                 "times that the own loop was found late",
                 true,

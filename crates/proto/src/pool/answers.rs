@@ -4,6 +4,11 @@
 
 use super::{Action, Pool, Route, detector::Purpose, spacing};
 use crate::{federation::ProbeId, identity::NodeId, time::Time, wire::Frame};
+use std::time::Duration;
+
+/// Nobody answers for so long, whoever is asked: it is us. Longer than a few lost packets take, shorter than what is held
+/// against others.
+const DEAF: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// An ack came in.
@@ -85,8 +90,24 @@ impl Pool {
         }
     }
 
+    /// Somebody answered. If nobody had, whomever we asked, the silence was ours: starved or cut off, we would otherwise hold
+    /// against whoever answers a moment later than the first what everybody was silent for.
+    fn reached(&mut self, now: Time) {
+        let silence = now.since(self.detector.reached);
+        self.detector.reached = now;
+        let missed = std::mem::take(&mut self.detector.missed).len();
+        if silence >= DEAF && missed > 1 && missed >= self.detector.watches.len() {
+            self.tally.deaf += 1;
+            for watch in self.detector.watches.values_mut() {
+                watch.silent_since = None;
+                watch.last_try = None;
+            }
+        }
+    }
+
     /// A sign of life.
     fn alive(&mut self, id: &NodeId, spacing: Option<(u32, u32)>, now: Time) {
+        self.reached(now);
         let Some(watch) = self.detector.watches.get_mut(id) else {
             return;
         };

@@ -118,6 +118,10 @@ pub(super) struct Detector {
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) next_number: u64,
     pub(super) sample: Sample,
+    /// When anybody last gave a sign of life.
+    pub(super) reached: Time,
+    /// Whose pings went unanswered since then.
+    pub(super) missed: BTreeSet<NodeId>,
     /// Whose turn it was last, from a random start: the fallback while views differ.
     pub(super) turn: Option<usize>,
     pub(super) next_random: Time,
@@ -132,6 +136,8 @@ impl Detector {
             pending: BTreeMap::new(),
             next_number: 0,
             sample: Sample::default(),
+            reached: now,
+            missed: BTreeSet::new(),
             turn: None,
             next_random: now,
             next_nack: Time::NEVER,
@@ -439,6 +445,7 @@ impl Pool {
             Some(probe) if probe.deadline <= now => match probe.stage {
                 Stage::First => {
                     self.tally.misses += 1;
+                    self.detector.missed.insert(*id);
                     let started = probe.started;
                     if watch.suspected.is_some() || watch.down {
                         watch.fell_silent(started, floor, n);

@@ -167,6 +167,8 @@ pub struct Tally {
     pub failures: u64,
     /// Times that our own loop was found late.
     pub late: u64,
+    /// Times that nobody had answered for long, and then somebody did.
+    pub deaf: u64,
     /// Pushes of news.
     pub pushes: u64,
 }

@@ -30,6 +30,10 @@ impl Watches {
         self.all.iter()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
         self.first = None;
         self.all.values_mut()
