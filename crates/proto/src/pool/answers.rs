@@ -96,7 +96,8 @@ impl Pool {
         let silence = now.since(self.detector.reached);
         self.detector.reached = now;
         let missed = std::mem::take(&mut self.detector.missed).len();
-        if silence >= DEAF && missed > 1 && missed >= self.detector.watches.len() {
+        let deaf = silence >= DEAF && missed > 1 && missed >= self.detector.watches.len();
+        if deaf && self.profile.tuning.deafness {
             self.tally.deaf += 1;
             for watch in self.detector.watches.values_mut() {
                 watch.silent_since = None;

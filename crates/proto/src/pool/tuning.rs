@@ -27,6 +27,8 @@ pub struct Tuning {
     pub closed_ports: bool,
     /// Who cannot reach at least half of the others says so in its accusations.
     pub quorate: bool,
+    /// Who heard nobody for a while counts everybody's silence anew.
+    pub deafness: bool,
     /// Who fails at its own duties becomes slower and more patient (Lifeguard).
     pub local_health: bool,
     /// Who is accused is told so first (Lifeguard's buddy system).
@@ -48,6 +50,7 @@ impl Default for Tuning {
             measured_patience: true,
             closed_ports: true,
             quorate: true,
+            deafness: true,
             local_health: true,
             buddies: true,
             relays: true,

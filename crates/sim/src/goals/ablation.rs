@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A mechanism and how to do without it.
 type Without = (&'static str, fn(&mut Settings));
 
-const MECHANISMS: [Without; 15] = [
+const MECHANISMS: [Without; 16] = [
     ("everything on", |_| {}),
     ("no fixed observers", |settings| {
         settings.tuning.observers = false
@@ -45,6 +45,9 @@ const MECHANISMS: [Without; 15] = [
     }),
     ("no quorate rule", |settings| {
         settings.tuning.quorate = false
+    }),
+    ("deafness counts", |settings| {
+        settings.tuning.deafness = false
     }),
     ("no local health", |settings| {
         settings.tuning.local_health = false
