@@ -19,24 +19,32 @@ use pelago_proto::{
 use quinn::{Connection, ConnectionError};
 use rand::RngExt;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
 
-/// Dials per second of one pool, in the long run and at once.
-const PER_SECOND: u32 = 20;
+/// Handshakes that a node begins within any second, of both pools together.
+const PER_SECOND: usize = 20;
+/// How many of these a server keeps for the WAN: neither pool waits for the other's failures.
+const WAN_PER_SECOND: usize = 12;
 /// Targets whose failures are remembered.
 const TARGETS: usize = 1024;
 
 /// What is known of dialling, per target.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dials {
     targets: Mutex<HashMap<Target, Arc<Dial>>>,
-    /// When the next dial may start, all targets together.
-    next: Mutex<Option<Instant>>,
+    per_second: usize,
+    /// When the latest began or will, at most `per_second` of them, all targets together.
+    turns: Mutex<VecDeque<Instant>>,
+    /// Handshakes begun.
+    begun: AtomicU64,
 }
 
 /// Who or, for seeds, where.
@@ -61,6 +69,21 @@ struct State {
 }
 
 impl Dials {
+    /// For a pool of a node that is a server or not.
+    pub(crate) fn new(tier: Tier, server: bool) -> Self {
+        let per_second = match (tier, server) {
+            (Tier::Wan, _) => WAN_PER_SECOND,
+            (Tier::Lan, true) => PER_SECOND - WAN_PER_SECOND,
+            (Tier::Lan, false) => PER_SECOND,
+        };
+        Self {
+            targets: Mutex::default(),
+            per_second,
+            turns: Mutex::default(),
+            begun: AtomicU64::new(0),
+        }
+    }
+
     /// Whether nobody dials this target just now and it need not wait.
     pub(crate) fn idle(&self, to: Option<NodeId>, address: SocketAddr) -> bool {
         self.lock()
@@ -88,6 +111,11 @@ impl Dials {
         self.lock().len()
     }
 
+    /// Handshakes begun so far, first contacts among them.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
     fn dial(&self, target: Target) -> Arc<Dial> {
         let mut targets = self.lock();
         if targets.len() >= TARGETS {
@@ -108,16 +136,17 @@ impl Dials {
         targets.entry(target).or_default().clone()
     }
 
-    /// Takes a turn; returns how long to wait for it.
+    /// Takes a turn; returns how long to wait for it. As many as a second has may go at once after a quiet time.
     fn turn(&self) -> Duration {
         let now = Instant::now();
-        let interval = Duration::from_secs(1) / PER_SECOND;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        // Up to a second's worth may go at once after a quiet time.
-        let at = next
-            .unwrap_or(now)
-            .max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
-        *next = Some(at + interval);
+        let mut turns = lock(&self.turns);
+        let freed = if turns.len() < self.per_second {
+            None
+        } else {
+            turns.pop_front().map(|at| at + Duration::from_secs(1))
+        };
+        let at = freed.map_or(now, |freed| freed.max(now));
+        turns.push_back(at);
         at.saturating_duration_since(now)
     }
 
@@ -175,7 +204,7 @@ impl Quic {
             )));
         }
         let wait = if backs_off { wait } else { Duration::ZERO };
-        tokio::time::sleep(wait + self.dials.turn()).await;
+        tokio::time::sleep(wait).await;
         let result = self.dial(to, address).await;
         let mut state = lock(&dial.state);
         match &result {
@@ -287,6 +316,8 @@ impl Quic {
             .trust
             .client_config(alpn, crate::quic::transport(self.tier))
             .map_err(other)?;
+        tokio::time::sleep(self.dials.turn()).await;
+        self.dials.begun.fetch_add(1, Relaxed);
         let connecting = self
             .endpoint
             .connect_with(config, address, "pelago.invalid")
@@ -329,16 +360,25 @@ mod tests {
 
     #[test]
     fn dials_are_limited_in_all() {
-        let dials = Dials::default();
-        let waits: Vec<_> = (0..100).map(|_| dials.turn()).collect();
-        let at_once = waits.iter().filter(|w| w.is_zero()).count();
-        assert!((1..=21).contains(&at_once), "{at_once}");
-        assert!(waits.last().is_some_and(|w| *w > Duration::from_secs(3)));
+        for (tier, server, limit) in [
+            (Tier::Lan, false, 20),
+            (Tier::Lan, true, 8),
+            (Tier::Wan, true, 12),
+        ] {
+            let dials = Dials::new(tier, server);
+            let now = Instant::now();
+            let turns: Vec<_> = (0..100).map(|_| now.elapsed() + dials.turn()).collect();
+            assert!(turns.iter().take(limit).all(|t| t.as_millis() < 500));
+            for (first, next) in turns.iter().zip(turns.iter().skip(limit)) {
+                assert!(*next + Duration::from_millis(5) >= *first + Duration::from_secs(1));
+            }
+        }
+        assert_eq!(PER_SECOND, 20);
     }
 
     #[test]
     fn remembered_targets_are_bounded() {
-        let dials = Dials::default();
+        let dials = Dials::new(Tier::Wan, true);
         for port in 0..5000u16 {
             let dial = dials.dial(Target::Address(([10, 0, 0, 1], port).into()));
             lock(&dial.state).not_before = Some(Instant::now() + Duration::from_secs(60));

@@ -296,6 +296,13 @@ fn links(all: &mut Samples, shared: &Shared) {
             &[("pool", pool)],
             targets,
         );
+        let begun = quic.map_or(0, |q| q.dials.begun());
+        all.count(
+            "dials",
+            "QUIC handshakes begun by this node.",
+            &[("pool", pool)],
+            begun,
+        );
     }
     for link in shared
         .wan
