@@ -41,8 +41,8 @@ const TARGETS: usize = 1024;
 pub(crate) struct Dials {
     targets: Mutex<HashMap<Target, Arc<Dial>>>,
     per_second: usize,
-    /// When the latest began or will, at most `per_second` of them, all targets together.
-    turns: Mutex<VecDeque<Instant>>,
+    /// When the latest began, at most `per_second` of them, all targets together.
+    turns: tokio::sync::Mutex<VecDeque<Instant>>,
     /// Handshakes begun.
     begun: AtomicU64,
 }
@@ -79,7 +79,7 @@ impl Dials {
         Self {
             targets: Mutex::default(),
             per_second,
-            turns: Mutex::default(),
+            turns: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
         }
     }
@@ -136,18 +136,17 @@ impl Dials {
         targets.entry(target).or_default().clone()
     }
 
-    /// Takes a turn; returns how long to wait for it. As many as a second has may go at once after a quiet time.
-    fn turn(&self) -> Duration {
-        let now = Instant::now();
-        let mut turns = lock(&self.turns);
-        let freed = if turns.len() < self.per_second {
-            None
-        } else {
-            turns.pop_front().map(|at| at + Duration::from_secs(1))
-        };
-        let at = freed.map_or(now, |freed| freed.max(now));
-        turns.push_back(at);
-        at.saturating_duration_since(now)
+    /// Waits for a turn, first come, first served. As many as a second has may go at once after a quiet time. Whoever gives
+    /// up while waiting takes no turn from anybody.
+    async fn turn(&self) {
+        let mut turns = self.turns.lock().await;
+        while turns.len() >= self.per_second {
+            if let Some(oldest) = turns.front() {
+                tokio::time::sleep_until((*oldest + Duration::from_secs(1)).into()).await;
+            }
+            turns.pop_front();
+        }
+        turns.push_back(Instant::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Target, Arc<Dial>>> {
@@ -316,7 +315,7 @@ impl Quic {
             .trust
             .client_config(alpn, crate::quic::transport(self.tier))
             .map_err(other)?;
-        tokio::time::sleep(self.dials.turn()).await;
+        self.dials.turn().await;
         self.dials.begun.fetch_add(1, Relaxed);
         let connecting = self
             .endpoint
@@ -358,22 +357,43 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn dials_are_limited_in_all() {
-        for (tier, server, limit) in [
-            (Tier::Lan, false, 20),
-            (Tier::Lan, true, 8),
-            (Tier::Wan, true, 12),
-        ] {
+    #[tokio::test]
+    async fn dials_are_limited_in_all() {
+        for (tier, server) in [(Tier::Lan, false), (Tier::Lan, true), (Tier::Wan, true)] {
             let dials = Dials::new(tier, server);
-            let now = Instant::now();
-            let turns: Vec<_> = (0..100).map(|_| now.elapsed() + dials.turn()).collect();
-            assert!(turns.iter().take(limit).all(|t| t.as_millis() < 500));
-            for (first, next) in turns.iter().zip(turns.iter().skip(limit)) {
-                assert!(*next + Duration::from_millis(5) >= *first + Duration::from_secs(1));
+            let limit = dials.per_second;
+            let mut begun = Vec::new();
+            for _ in 0..=limit {
+                dials.turn().await;
+                begun.push(Instant::now());
+            }
+            let (first, last) = (begun[0], begun[limit]);
+            assert!(
+                begun[limit - 1] - first < Duration::from_millis(900),
+                "at once"
+            );
+            assert!(last - first >= Duration::from_millis(999), "then no more");
+        }
+        let both = [Tier::Lan, Tier::Wan].map(|tier| Dials::new(tier, true).per_second);
+        assert_eq!(both.iter().sum::<usize>(), PER_SECOND);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_takes_no_turn() {
+        let dials = Dials::new(Tier::Lan, true);
+        for _ in 0..dials.per_second {
+            dials.turn().await;
+        }
+        let begun = Instant::now();
+        let impatient = (0..200).map(|_| timeout(Duration::from_millis(10), dials.turn()));
+        for given_up in impatient {
+            // Those that come first would else push everybody after them into the far future.
+            if begun.elapsed() < Duration::from_millis(500) {
+                assert!(given_up.await.is_err());
             }
         }
-        assert_eq!(PER_SECOND, 20);
+        dials.turn().await;
+        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 
     #[test]
