@@ -154,12 +154,6 @@ fn traffic(all: &mut Samples, shared: &Shared) {
         counts.requests_out.load(Relaxed),
     );
     all.count(
-        "requests_failed",
-        "Own requests without an answer.",
-        &[],
-        counts.requests_failed.load(Relaxed),
-    );
-    all.count(
         "ports_closed_heard",
         "Closed-port probes that heard a refusal.",
         &[],

@@ -414,8 +414,8 @@ fn a_new_root_signs_the_authorities_that_there_are() {
     let federation = Federation::new(NOW, &[DC]);
     let issued = federation.issue(DC, "s1", Role::Server);
     federation.revoke(&federation.issue(DC, "s2", Role::Server));
-    let (dir, old) = (federation.path(), federation.path().join("old"));
-    fs::create_dir(&old).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (dir, old) = (federation.path(), elsewhere.path());
     for file in ["root.pem", "root.key", "crl/root.crl", "ca.pem"] {
         let name = Path::new(file).file_name().unwrap();
         fs::rename(dir.join(file), old.join(name)).unwrap();
