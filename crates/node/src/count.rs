@@ -202,7 +202,6 @@ pub(crate) struct Counts {
     pub(crate) handshakes_failed: AtomicU64,
     pub(crate) requests_in: AtomicU64,
     pub(crate) requests_out: AtomicU64,
-    pub(crate) requests_failed: AtomicU64,
     pub(crate) port_closed: AtomicU64,
     /// Pair keys held and peak input queue, written by the driver.
     pub(crate) pair_keys: AtomicU64,
@@ -225,7 +224,6 @@ impl Default for Counts {
             handshakes_failed: AtomicU64::new(0),
             requests_in: AtomicU64::new(0),
             requests_out: AtomicU64::new(0),
-            requests_failed: AtomicU64::new(0),
             port_closed: AtomicU64::new(0),
             pair_keys: AtomicU64::new(0),
             queue: AtomicU64::new(0),

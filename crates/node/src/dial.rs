@@ -19,24 +19,32 @@ use pelago_proto::{
 use quinn::{Connection, ConnectionError};
 use rand::RngExt;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
 
-/// Dials per second of one pool, in the long run and at once.
-const PER_SECOND: u32 = 20;
+/// Handshakes that a node begins within any second, of both pools together.
+const PER_SECOND: usize = 20;
+/// How many of these a server keeps for the WAN: neither pool waits for the other's failures.
+const WAN_PER_SECOND: usize = 12;
 /// Targets whose failures are remembered.
 const TARGETS: usize = 1024;
 
 /// What is known of dialling, per target.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dials {
     targets: Mutex<HashMap<Target, Arc<Dial>>>,
-    /// When the next dial may start, all targets together.
-    next: Mutex<Option<Instant>>,
+    per_second: usize,
+    /// When the latest began, at most `per_second` of them, all targets together.
+    turns: tokio::sync::Mutex<VecDeque<Instant>>,
+    /// Handshakes begun.
+    begun: AtomicU64,
 }
 
 /// Who or, for seeds, where.
@@ -61,6 +69,21 @@ struct State {
 }
 
 impl Dials {
+    /// For a pool of a node that is a server or not.
+    pub(crate) fn new(tier: Tier, server: bool) -> Self {
+        let per_second = match (tier, server) {
+            (Tier::Wan, _) => WAN_PER_SECOND,
+            (Tier::Lan, true) => PER_SECOND - WAN_PER_SECOND,
+            (Tier::Lan, false) => PER_SECOND,
+        };
+        Self {
+            targets: Mutex::default(),
+            per_second,
+            turns: tokio::sync::Mutex::default(),
+            begun: AtomicU64::new(0),
+        }
+    }
+
     /// Whether nobody dials this target just now and it need not wait.
     pub(crate) fn idle(&self, to: Option<NodeId>, address: SocketAddr) -> bool {
         self.lock()
@@ -88,6 +111,11 @@ impl Dials {
         self.lock().len()
     }
 
+    /// Handshakes begun so far, first contacts among them.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
     fn dial(&self, target: Target) -> Arc<Dial> {
         let mut targets = self.lock();
         if targets.len() >= TARGETS {
@@ -108,17 +136,17 @@ impl Dials {
         targets.entry(target).or_default().clone()
     }
 
-    /// Takes a turn; returns how long to wait for it.
-    fn turn(&self) -> Duration {
-        let now = Instant::now();
-        let interval = Duration::from_secs(1) / PER_SECOND;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        // Up to a second's worth may go at once after a quiet time.
-        let at = next
-            .unwrap_or(now)
-            .max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
-        *next = Some(at + interval);
-        at.saturating_duration_since(now)
+    /// Waits for a turn, first come, first served. As many as a second has may go at once after a quiet time. Whoever gives
+    /// up while waiting takes no turn from anybody.
+    async fn turn(&self) {
+        let mut turns = self.turns.lock().await;
+        while turns.len() >= self.per_second {
+            if let Some(oldest) = turns.front() {
+                tokio::time::sleep_until((*oldest + Duration::from_secs(1)).into()).await;
+            }
+            turns.pop_front();
+        }
+        turns.push_back(Instant::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Target, Arc<Dial>>> {
@@ -175,7 +203,7 @@ impl Quic {
             )));
         }
         let wait = if backs_off { wait } else { Duration::ZERO };
-        tokio::time::sleep(wait + self.dials.turn()).await;
+        tokio::time::sleep(wait).await;
         let result = self.dial(to, address).await;
         let mut state = lock(&dial.state);
         match &result {
@@ -287,6 +315,8 @@ impl Quic {
             .trust
             .client_config(alpn, crate::quic::transport(self.tier))
             .map_err(other)?;
+        self.dials.turn().await;
+        self.dials.begun.fetch_add(1, Relaxed);
         let connecting = self
             .endpoint
             .connect_with(config, address, "pelago.invalid")
@@ -327,18 +357,48 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn dials_are_limited_in_all() {
-        let dials = Dials::default();
-        let waits: Vec<_> = (0..100).map(|_| dials.turn()).collect();
-        let at_once = waits.iter().filter(|w| w.is_zero()).count();
-        assert!((1..=21).contains(&at_once), "{at_once}");
-        assert!(waits.last().is_some_and(|w| *w > Duration::from_secs(3)));
+    #[tokio::test]
+    async fn dials_are_limited_in_all() {
+        for (tier, server) in [(Tier::Lan, false), (Tier::Lan, true), (Tier::Wan, true)] {
+            let dials = Dials::new(tier, server);
+            let limit = dials.per_second;
+            let mut begun = Vec::new();
+            for _ in 0..=limit {
+                dials.turn().await;
+                begun.push(Instant::now());
+            }
+            let (first, last) = (begun[0], begun[limit]);
+            assert!(
+                begun[limit - 1] - first < Duration::from_millis(900),
+                "at once"
+            );
+            assert!(last - first >= Duration::from_millis(999), "then no more");
+        }
+        let both = [Tier::Lan, Tier::Wan].map(|tier| Dials::new(tier, true).per_second);
+        assert_eq!(both.iter().sum::<usize>(), PER_SECOND);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_takes_no_turn() {
+        let dials = Dials::new(Tier::Lan, true);
+        for _ in 0..dials.per_second {
+            dials.turn().await;
+        }
+        let begun = Instant::now();
+        let impatient = (0..200).map(|_| timeout(Duration::from_millis(10), dials.turn()));
+        for given_up in impatient {
+            // Those that come first would else push everybody after them into the far future.
+            if begun.elapsed() < Duration::from_millis(500) {
+                assert!(given_up.await.is_err());
+            }
+        }
+        dials.turn().await;
+        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 
     #[test]
     fn remembered_targets_are_bounded() {
-        let dials = Dials::default();
+        let dials = Dials::new(Tier::Wan, true);
         for port in 0..5000u16 {
             let dial = dials.dial(Target::Address(([10, 0, 0, 1], port).into()));
             lock(&dial.state).not_before = Some(Instant::now() + Duration::from_secs(60));

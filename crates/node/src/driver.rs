@@ -270,13 +270,12 @@ impl Driver {
         };
         let (Some(quic), Ok(permit)) = (quic, self.state.requests.clone().try_acquire_owned())
         else {
-            self.counts.requests_failed.fetch_add(1, Relaxed);
             let error = RequestError::NoAnswer("too many requests under way".into());
             self.federation
                 .handle_response(request.id, Err(error), self.clock.now());
             return;
         };
-        let (inputs, counts) = (self.inputs.clone(), self.counts.clone());
+        let inputs = self.inputs.clone();
         tokio::spawn(async move {
             let Request {
                 id,
@@ -288,7 +287,6 @@ impl Driver {
             } = request;
             let result = quic.request(to, address, &body, timeout).await;
             if let Err(error) = &result {
-                counts.requests_failed.fetch_add(1, Relaxed);
                 tracing::debug!(%address, %error, "request failed");
             }
             // Only a node that stops refuses it.

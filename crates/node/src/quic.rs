@@ -18,7 +18,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use pelago_proto::{
     federation::{Peer, RequestError, Tier},
-    identity::NodeId,
+    identity::{NodeId, Role},
 };
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt,
@@ -117,7 +117,10 @@ impl Quic {
             endpoint,
             address,
             links: Links::new(trust.me(), limit),
-            dials: Dials::default(),
+            dials: Dials::new(
+                tier,
+                pelago_proto::trust::Trust::own(&*trust).role == Role::Server,
+            ),
             trust,
             counts,
             allow,

@@ -3,6 +3,7 @@
 use crate::{
     api::Sample,
     count::{Counters, Kind, Label},
+    expiry::Ending,
     node::Shared,
     quic::Quic,
 };
@@ -153,12 +154,6 @@ fn traffic(all: &mut Samples, shared: &Shared) {
         counts.requests_out.load(Relaxed),
     );
     all.count(
-        "requests_failed",
-        "Own requests without an answer.",
-        &[],
-        counts.requests_failed.load(Relaxed),
-    );
-    all.count(
         "ports_closed_heard",
         "Closed-port probes that heard a refusal.",
         &[],
@@ -296,6 +291,13 @@ fn links(all: &mut Samples, shared: &Shared) {
             &[("pool", pool)],
             targets,
         );
+        let begun = quic.map_or(0, |q| q.dials.begun());
+        all.count(
+            "dials",
+            "QUIC handshakes begun by this node.",
+            &[("pool", pool)],
+            begun,
+        );
     }
     for link in shared
         .wan
@@ -334,7 +336,7 @@ fn own(all: &mut Samples, shared: &Shared) {
         shared.trust.authorities().len() as f64,
     );
     let now = shared.trust.unix_time();
-    for ending in crate::expiry::endings(&shared.trust) {
+    for ending in soonest(crate::expiry::endings(&shared.trust)) {
         let labels = [("kind", ending.kind), ("name", ending.name.as_str())];
         all.gauge(
             "credential_not_after_seconds",
@@ -349,12 +351,19 @@ fn own(all: &mut Samples, shared: &Shared) {
             ending.left(now),
         );
     }
-    for list in shared.trust.entries() {
-        let issuer = list.datacenter.as_deref().unwrap_or("root");
+    let lists = shared.trust.entries();
+    let roots = lists.iter().filter(|l| l.datacenter.is_none()).count();
+    for list in &lists {
+        let issuer = match &list.datacenter {
+            Some(datacenter) => datacenter.clone(),
+            None if roots == 1 => "root".to_owned(),
+            // While one root replaces another there are two, and their lists have numbers of their own.
+            None => format!("root-{}", hex(&list.issuer)),
+        };
         all.gauge(
             "revocation_list_number",
             "Number of the newest revocation list of an issuer.",
-            &[("issuer", issuer)],
+            &[("issuer", &issuer)],
             list.number as f64,
         );
     }
@@ -365,4 +374,19 @@ fn own(all: &mut Samples, shared: &Shared) {
         &[],
         degraded as f64,
     );
+}
+
+/// The first eight digits of a key's name.
+fn hex(key: &[u8; 32]) -> String {
+    key.iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// One of each kind and name, the one that ends first: no series may be there twice while one root replaces another.
+fn soonest(mut endings: Vec<Ending>) -> Vec<Ending> {
+    endings.sort_by(|a, b| (a.kind, &a.name, a.ends).cmp(&(b.kind, &b.name, b.ends)));
+    endings.dedup_by(|later, first| (later.kind, &later.name) == (first.kind, &first.name));
+    endings
 }

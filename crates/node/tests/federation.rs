@@ -203,3 +203,33 @@ async fn a_bad_wide_area_network_still_carries_the_federation() {
     );
     assert!(sample(&nodes[0], "connections", ("pool", "wan")) >= 1.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_list_of_seeds_may_serve_every_datacenter() {
+    let world = World::new(&["east", "west"]);
+    let mut nodes: Vec<Node> = Vec::new();
+    for (datacenter, name) in [("east", "e0"), ("east", "e1"), ("west", "w0")] {
+        let mut config = world.node(datacenter, name, Role::Server);
+        let seeds = nodes.iter().filter_map(|n| n.me().wan);
+        config.wan.as_mut().expect("server").join = seeds.map(|a| a.to_string()).collect();
+        if datacenter == "east" {
+            let seeds = nodes.iter().map(|n| n.me().lan_stream.to_string());
+            config.lan.join = seeds.collect();
+        }
+        nodes.push(start(config).await);
+    }
+    let all: Vec<_> = nodes.iter().collect();
+    for name in ["e0", "e1", "w0"] {
+        everyone_sees(&all, name, Status::Alive).await;
+    }
+    // e1 has e0 of its own datacenter among its seeds: that is no link, and none that is down.
+    eventually("only the link between the datacenters is shown", || async {
+        let links = nodes[1].links(false).await;
+        let shown: Vec<_> = links
+            .iter()
+            .map(|l| (l.to.as_str(), l.state.as_str()))
+            .collect();
+        (shown == [("w0.west", "up")]).then_some(())
+    })
+    .await;
+}

@@ -9,7 +9,7 @@ use common::{
 };
 use pelago_node::{Node, StartError, config::Config, fault::Faults};
 use pelago_pki::{IssueRequest, Role, Target};
-use pelago_proto::view::Status;
+use pelago_proto::view::{EventKind, Status};
 use std::{sync::Arc, time::Duration};
 
 fn joining(mut config: Config, seed: &Node) -> Config {
@@ -291,4 +291,73 @@ async fn a_datacenter_that_nobody_has_heard_of_joins_without_anybodys_files_chan
     let newcomer = start(config).await;
     everyone_sees(&[&node, &newcomer], "e0", Status::Alive).await;
     everyone_sees(&[&node, &newcomer], "w0", Status::Alive).await;
+}
+
+/// As `docs/operations.md` tells it: both roots, then the new one alone, with no key of a node or authority changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_root_replaces_another_and_nobody_drops_out() {
+    let world = World::new(&["west"]);
+    let config = world.node("west", "n0", Role::Server);
+    let node = start(config.clone()).await;
+    let member = start(joining(world.node("west", "n1", Role::Client), &node)).await;
+    everyone_sees(&[&node, &member], "n1", Status::Alive).await;
+    let (pki, new) = (world.pki(), world.dir.path().join("new"));
+    copy(&pki, &new);
+    for file in [
+        "root.pem",
+        "root.key",
+        "ca.pem",
+        "crl/root.crl",
+        "west/ca.pem",
+    ] {
+        std::fs::remove_file(new.join(file)).expect("removed");
+    }
+    pelago_pki::init(&new, DOMAIN, &["west".into()], now()).expect("a new root");
+    let text = |path: &std::path::Path| std::fs::read_to_string(path).expect("read");
+    let both = text(&new.join("ca.pem")) + &text(&pki.join("root.pem"));
+    std::fs::rename(pki.join("crl/root.crl"), pki.join("crl/root-old.crl")).expect("renamed");
+    std::fs::copy(new.join("crl/root.crl"), pki.join("crl/root.crl")).expect("copied");
+    std::fs::write(pki.join("ca.pem"), both).expect("written");
+    for node in [&node, &member] {
+        eventually("both roots are in force", || async {
+            let roots = node
+                .lists()
+                .iter()
+                .filter(|l| l.datacenter.is_none())
+                .count();
+            (roots == 2).then_some(())
+        })
+        .await;
+        let mut series: Vec<_> = node
+            .samples()
+            .into_iter()
+            .map(|s| (s.name, s.labels))
+            .collect();
+        series.sort();
+        let twice: Vec<_> = series.windows(2).filter(|w| w[0] == w[1]).collect();
+        assert!(twice.is_empty(), "no series is there twice: {twice:?}");
+    }
+    pelago_pki::renew(&new, &config.pki.cert, false, None, now()).expect("renewed");
+    std::fs::copy(new.join("ca.pem"), pki.join("ca.pem")).expect("copied");
+    std::fs::remove_file(pki.join("crl/root-old.crl")).expect("removed");
+    for node in [&node, &member] {
+        eventually("the new root is alone", || async {
+            let roots = node
+                .lists()
+                .iter()
+                .filter(|l| l.datacenter.is_none())
+                .count();
+            (roots == 1).then_some(())
+        })
+        .await;
+    }
+    let late = start(joining(world.node("west", "n2", Role::Client), &node)).await;
+    for name in ["n0", "n1", "n2"] {
+        everyone_sees(&[&node, &member, &late], name, Status::Alive).await;
+    }
+    let events = node.events_since(0).unwrap_or_default();
+    let lost = events
+        .iter()
+        .any(|e| matches!(e.event.kind, EventKind::Dead | EventKind::Unreachable));
+    assert!(!lost, "{events:?}");
 }

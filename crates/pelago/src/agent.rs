@@ -37,7 +37,9 @@ pub(crate) async fn run(args: &AgentArgs) -> Result<Exit, Failure> {
     let me = node.me();
     tracing::info!(
         name = %me.name, id = %me.id, datacenter = %me.datacenter, zone = %me.zone, rack = %me.rack, role = %me.role,
-        lan = %me.lan, lan_stream = %me.lan_stream, wan = ?me.wan, api = ?api.address, socket = ?settings.http.socket,
+        lan = %me.lan, lan_stream = %me.lan_stream, wan = me.wan.map(tracing::field::display),
+        api = api.address.map(tracing::field::display),
+        socket = settings.http.socket.as_ref().map(|path| tracing::field::display(path.display())),
         version = env!("CARGO_PKG_VERSION"), "started"
     );
 

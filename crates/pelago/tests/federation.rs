@@ -213,6 +213,7 @@ fn everybody_is_seen_from_everywhere_and_the_codes_are_right() {
     }
     let why = stdout(&format!("why us-east-c2 {far}"));
     assert!(why.contains("was removed by operator: sold"), "{why}");
+    assert!(why.contains("this key may not return before 2"), "{why}");
     let removed = socket("us-east-c2");
     assert_eq!(
         code(&format!("health --ready --address {removed}")),

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use webpki::{CertRevocationList, OwnedCertRevocationList};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -99,4 +100,35 @@ impl Crl {
     pub(crate) fn expired_at(&self, now: u64) -> bool {
         now >= self.next_update
     }
+}
+
+/// The key that a CRL says signed it, by the name that certificates have for keys. Not proven.
+pub(crate) fn named_key(der: &[u8]) -> Option<Vec<u8>> {
+    let read = || {
+        let (_, crl) = CertificateRevocationList::from_der(der).ok()?;
+        crl.extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(key) => {
+                    key.key_identifier.as_ref().map(|name| name.0.to_vec())
+                }
+                _ => None,
+            })
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+}
+
+/// The name that a certificate has for its own key.
+pub(crate) fn own_key_name(der: &[u8]) -> Option<Vec<u8>> {
+    let read = || {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        certificate
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(name) => Some(name.0.to_vec()),
+                _ => None,
+            })
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
 }

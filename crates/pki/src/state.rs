@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use crate::cert::Authority;
-use crate::crl::Crl;
+use crate::crl::{Crl, named_key, own_key_name};
 use crate::der::Signed;
 use crate::refusal::Refusal;
 use crate::store::Admission;
@@ -75,6 +75,15 @@ impl State {
                 Ok(Admission::New)
             }
         }
+    }
+
+    /// Whether a CRL says that a key signed it that nobody here has.
+    pub(crate) fn signs_elsewhere(&self, crl: &[u8]) -> bool {
+        let roots = self.roots.iter().map(|root| &root.authority);
+        let mut issuers = roots.chain(&self.authorities);
+        named_key(crl).is_some_and(|key| {
+            !issuers.any(|issuer| own_key_name(&issuer.der).is_none_or(|own| own == key))
+        })
     }
 
     /// The issuer of a CRL, and the CRL, verified.

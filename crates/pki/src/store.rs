@@ -179,6 +179,8 @@ impl TrustStore {
                 }
                 // Of an authority that is yet to be learnt; what it issued stays refused.
                 Err(Refusal::UnknownIssuer) => {}
+                // Of a root of the same name that went, or is yet to come: files change one by one.
+                Err(Refusal::BadSignature) if state.signs_elsewhere(der) => {}
                 Err(refusal) => return Err(StoreError::Crl { index, refusal }),
             }
         }

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use common::{DOMAIN, Federation, HOUR, NOW};
 use pelago_pki::{
-    BACKDATE, FileError, Identity, IdentityError, IssueRequest, Kind, NameError, PkiError, Refusal,
-    Role, SecretKey, init, inspect, issue, needs_renewal, renew, verify, verify_file,
+    BACKDATE, Check, FileError, Identity, IdentityError, IssueRequest, Kind, NameError, PkiError,
+    Policy, Refusal, Role, SecretKey, TrustStore, init, inspect, issue, needs_renewal, renew,
+    renew_datacenter, verify, verify_file,
 };
 
 const DC: &str = "eu-west";
@@ -378,6 +379,72 @@ fn verify_says_what_a_node_would_say() {
     let revoked = checks(NOW);
     let certificate = revoked.iter().find(|check| check.name == "certificate");
     assert_eq!(certificate.unwrap().detail, "revoked");
+}
+
+#[test]
+fn verify_takes_a_leaf_whose_authority_was_renewed_since() {
+    let federation = Federation::new(NOW, &[DC]);
+    let issued = federation.issue(DC, "s1", Role::Server);
+    renew_datacenter(federation.path(), DC, NOW + HOUR).unwrap();
+    let checks =
+        |bundle: &Path| verify_file(bundle, &federation.crls(), &issued.cert, NOW + HOUR).unwrap();
+    let authority = |checks: &[Check]| {
+        let check = checks.iter().find(|check| check.name == "authority");
+        check.map(|check| (check.ok, check.detail.clone()))
+    };
+    let renewed = checks(&federation.bundle());
+    assert!(renewed.iter().all(|check| check.ok), "{renewed:?}");
+    assert_eq!(
+        authority(&renewed),
+        Some((
+            true,
+            "in the bundle as another certificate of the same key".into()
+        ))
+    );
+    let root_alone = checks(&federation.path().join("root.pem"));
+    assert_eq!(
+        authority(&root_alone),
+        Some((false, "not in the bundle".into()))
+    );
+}
+
+/// The old root goes and the authorities keep their keys: `docs/operations.md` says how.
+#[test]
+fn a_new_root_signs_the_authorities_that_there_are() {
+    let federation = Federation::new(NOW, &[DC]);
+    let issued = federation.issue(DC, "s1", Role::Server);
+    federation.revoke(&federation.issue(DC, "s2", Role::Server));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (dir, old) = (federation.path(), elsewhere.path());
+    for file in ["root.pem", "root.key", "crl/root.crl", "ca.pem"] {
+        let name = Path::new(file).file_name().unwrap();
+        fs::rename(dir.join(file), old.join(name)).unwrap();
+    }
+    fs::remove_file(dir.join(DC).join("ca.pem")).unwrap();
+    let done = init(dir, DOMAIN, &[DC.to_owned()], NOW + HOUR).unwrap();
+    assert!(done.new_root);
+    // Both roots: the new one's authorities, and the old one's list under another name.
+    let both = dir.join("both.pem");
+    let texts = [dir.join("ca.pem"), old.join("root.pem")].map(|p| fs::read_to_string(p).unwrap());
+    fs::write(&both, texts.concat()).unwrap();
+    fs::copy(old.join("root.crl"), dir.join("crl/root-old.crl")).unwrap();
+    let judged =
+        |bundle: &Path| verify_file(bundle, &federation.crls(), &issued.cert, NOW + HOUR).unwrap();
+    // While there are two, when there is one, and for those that still have the old files.
+    for bundle in [&both, &federation.bundle(), &old.join("ca.pem")] {
+        let checks = judged(bundle);
+        assert!(checks.iter().all(|check| check.ok), "{checks:?}");
+    }
+    let store = TrustStore::load(
+        &federation.bundle(),
+        Some(&federation.crls()),
+        Policy::default(),
+    );
+    let lists = store.unwrap().lists(NOW + HOUR);
+    let of = lists
+        .iter()
+        .find(|list| list.datacenter.as_deref() == Some(DC));
+    assert_eq!(of.map(|list| list.revoked), Some(1), "revocations stay");
 }
 
 #[test]

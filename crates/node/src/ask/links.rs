@@ -28,12 +28,19 @@ impl Asker {
             .collect();
         for address in self.seeds.wan_addresses() {
             let known = shown.values().any(|a| *a == address) || wan.links.at(address).is_some();
-            if !known {
+            // One list of seeds may serve all datacenters; servers of one's own are no fault of the WAN.
+            if !known && !at_home(&view, address) {
                 all.push(show(wan, &view, None, address));
             }
         }
         all
     }
+}
+
+/// Whether a server of this node's own datacenter is there.
+fn at_home(view: &View, address: SocketAddr) -> bool {
+    let home = view.datacenters.get(&view.datacenter);
+    home.is_some_and(|home| home.members.iter().any(|m| m.wan_address == Some(address)))
 }
 
 fn show(wan: &Quic, view: &View, id: Option<NodeId>, address: SocketAddr) -> Link {

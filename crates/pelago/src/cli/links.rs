@@ -55,7 +55,7 @@ impl Question for Links {
         ]);
         for link in &body.links {
             sheet.row([
-                link.from.as_str().into(),
+                format!("{}.{}", link.from, link.from_datacenter).into(),
                 link.to.as_str().into(),
                 Cell::state(&link.state),
                 words::rtt(link.rtt_ms).into(),

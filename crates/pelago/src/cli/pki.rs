@@ -9,7 +9,7 @@ use crate::{
     pki::unix_now,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use pelago_pki::{IssueRequest, Issued, PkiError, Target};
+use pelago_pki::{FileError, IssueRequest, Issued, PkiError, Target};
 use std::{
     fmt::Display,
     net::IpAddr,
@@ -367,6 +367,26 @@ fn failure(error: impl Display + 'static) -> Failure {
             exit: Exit::Usage,
             ..failed
         },
+        Some(PkiError::File(FileError::Exists(path)))
+            if path.extension().is_some_and(|end| end == "pem") =>
+        {
+            failed.line(format!("to renew it: pelago pki renew {}", path.display()))
+        }
         _ => failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_issues_again_is_told_how_to_renew() {
+        let exists = |path: &str| failure(PkiError::File(FileError::Exists(path.into())));
+        assert_eq!(
+            exists("pki/west/s1.pem").lines,
+            ["to renew it: pelago pki renew pki/west/s1.pem"]
+        );
+        assert!(exists("pki/west/s1.key").lines.is_empty());
     }
 }

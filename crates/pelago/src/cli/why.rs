@@ -74,6 +74,12 @@ impl Question for Why {
             member.incarnation.seq,
             body.summary,
         );
+        if let Some(removal) = &body.removal {
+            text.push_str(&format!(
+                "this key may not return before {}\n",
+                removal.until
+            ));
+        }
         if let Some(clone) = &body.clone {
             let [one, other] = &clone.claims;
             text.push_str(&format!(

@@ -188,7 +188,11 @@ fn share(
         },
         metrics: Metrics::new(ROUTES.iter().copied()),
         listening: crate::model::Api {
-            socket: http.socket.as_ref().map(|path| path.display().to_string()),
+            // For callers elsewhere than where the agent was started.
+            socket: http.socket.as_ref().map(|path| {
+                let whole = std::path::absolute(path);
+                whole.as_ref().unwrap_or(path).display().to_string()
+            }),
             address: address.map(|address| address.to_string()),
             tls: http.tls,
             plain_read: http.plain_read.iter().map(ToString::to_string).collect(),
