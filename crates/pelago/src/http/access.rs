@@ -30,6 +30,10 @@ pub(crate) enum Caller {
     Lapsed,
 }
 
+/// Who is at the other end of a connection, in words: for the audit log alone, rights follow from [`Caller`].
+#[derive(Clone, Debug)]
+pub(crate) struct Who(pub(crate) Arc<str>);
+
 /// What is allowed beyond the socket and loopback.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
@@ -131,6 +135,36 @@ pub(crate) async fn guard(
         )
         .into_response();
     };
+    let change = (!reads(request.method())).then(|| Change::of(&request));
+    let response = admitted(&shared, caller, request, next).await;
+    if let Some(change) = change {
+        change.log(response.status());
+    }
+    response
+}
+
+/// A call that changes something: each is said in the log, allowed or not.
+struct Change {
+    who: Option<Who>,
+    call: String,
+}
+
+impl Change {
+    fn of(request: &Request) -> Self {
+        Self {
+            who: request.extensions().get::<Who>().cloned(),
+            call: format!("{} {}", request.method(), request.uri().path()),
+        }
+    }
+
+    fn log(&self, status: StatusCode) {
+        let who = self.who.as_ref().map_or("unknown", |who| &who.0);
+        let (call, status) = (self.call.as_str(), status.as_u16());
+        tracing::info!(target: "pelago::audit", who, call, status, "a changing call");
+    }
+}
+
+async fn admitted(shared: &Shared, caller: Caller, request: Request, next: Next) -> Response {
     if let Err(fault) = shared.access.admits(
         caller,
         request.method(),

@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    access::Caller,
+    access::{Caller, Who},
     places::{Answer, Place, Places},
     stall::Stall,
     tls,
@@ -176,18 +176,27 @@ impl Serving {
         match (connection, tls) {
             (Connection::Unix(stream), _) => {
                 let _open = self.shared.metrics.connection("unix");
-                self.http(stream, place, || Caller::Socket).await;
+                let who = match stream.peer_cred() {
+                    Ok(user) => format!("user {} on the socket", user.uid()),
+                    Err(_) => "somebody on the socket".to_owned(),
+                };
+                self.http(stream, place, who, || Caller::Socket).await;
             }
             (Connection::Tcp(stream, from), None) => {
                 let _open = self.shared.metrics.connection("tcp");
                 let _ = stream.set_nodelay(true);
-                self.http(stream, place, move || Caller::Plain(from.ip()))
-                    .await;
+                self.http(stream, place, from.to_string(), move || {
+                    Caller::Plain(from.ip())
+                })
+                .await;
             }
             (Connection::Tcp(stream, from), Some(tls)) => {
                 let _open = self.shared.metrics.connection("tcp");
                 match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok((stream, holder))) => self.certified(stream, place, holder).await,
+                    Ok(Ok((stream, holder))) => {
+                        let who = format!("{} from {from}", holder.name());
+                        self.certified(stream, place, who, holder).await;
+                    }
                     Ok(Err(error)) => {
                         self.shared.metrics.refused("tls");
                         tracing::warn!(%from, %error, "API refused a TLS connection");
@@ -203,6 +212,7 @@ impl Serving {
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         place: &Arc<Place>,
+        name: String,
         holder: tls::Holder,
     ) {
         let who = holder.clone();
@@ -215,7 +225,7 @@ impl Serving {
             tokio::time::sleep(JUDGED_AGAIN).await;
         };
         tokio::select! {
-            () = self.http(stream, place, caller) => {}
+            () = self.http(stream, place, name, caller) => {}
             () = lapsed => {}
         }
     }
@@ -224,12 +234,15 @@ impl Serving {
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         place: &Arc<Place>,
+        who: String,
         caller: impl Fn() -> Caller,
     ) {
         let router = self.router;
+        let who = Who(who.into());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(caller());
+            request.extensions_mut().insert(who.clone());
             let busy = place.busy();
             // A router is always ready.
             let answer = router.clone().call(request);

@@ -24,6 +24,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+mod audit;
 mod slow;
 
 struct Running {

@@ -37,6 +37,7 @@ pub(crate) struct Holder(Arc<Held>);
 #[derive(Debug)]
 struct Held {
     role: Role,
+    name: String,
     chain: Vec<CertificateDer<'static>>,
     store: TrustStore,
     /// What was believed when it was last judged.
@@ -68,6 +69,7 @@ impl Acceptor {
         let peer = peer_identity(chain, &store, now()).map_err(io::Error::other)?;
         let held = Held {
             role: crate::pki::role(peer.certified.name.role),
+            name: peer.certified.name.to_string(),
             chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
             store,
             judged,
@@ -77,6 +79,11 @@ impl Acceptor {
 }
 
 impl Holder {
+    /// The name that its certificate bore when the connection began.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// What it may do, if its certificate still holds. Judged anew only when something has changed.
     pub(crate) fn role(&self) -> Option<Role> {
         let held = &self.0;

@@ -1,6 +1,6 @@
 //! What follows when a roster changed: the pools learn of it, and whoever listens is told.
 
-use super::Federation;
+use super::{Federation, show::because};
 use crate::{
     claim::Card,
     identity::{Incarnation, Label, NodeId},
@@ -188,11 +188,12 @@ impl Federation {
     }
 
     pub(super) fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
-        let entry = self
-            .catalog
-            .get(datacenter)
-            .and_then(|k| k.roster.get(&transition.id));
-        let Some(entry) = entry else { return };
+        let Some(known) = self.catalog.get(datacenter) else {
+            return;
+        };
+        let Some(entry) = known.roster.get(&transition.id) else {
+            return;
+        };
         let kind = match (transition.from, transition.to) {
             (None, Status::Alive) => EventKind::Joined,
             (_, Status::Alive) => EventKind::Alive,
@@ -202,10 +203,17 @@ impl Federation {
             (_, Status::Left) => EventKind::Left,
             (_, Status::Removed) => EventKind::Removed,
         };
-        let detail = match transition.from {
+        let mut detail = match transition.from {
             Some(from) => format!("{from} → {}", transition.to),
             None => format!("first seen, {}", transition.to),
         };
+        if let (Status::Removed, Some(claim)) =
+            (transition.to, known.roster.removal(&transition.id))
+        {
+            let reason = claim.removal().map(|said| because(&said.reason));
+            let operator = &claim.signer().name;
+            detail.push_str(&format!(", by {operator}{}", reason.unwrap_or_default()));
+        }
         let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
         self.event(
             now,

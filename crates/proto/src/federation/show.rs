@@ -530,7 +530,7 @@ const TALLIES: &[(&str, &str)] = &[
 ];
 
 /// An operator's reason, behind a sentence.
-fn because(reason: &str) -> String {
+pub(super) fn because(reason: &str) -> String {
     if reason.is_empty() {
         String::new()
     } else {
