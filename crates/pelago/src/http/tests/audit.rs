@@ -10,7 +10,8 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("a lock").extend_from_slice(bytes);
+        let mut held = self.0.lock().map_err(|_| std::io::ErrorKind::Other)?;
+        held.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
