@@ -366,7 +366,7 @@ fn a_newcomer_by_repair_is_removed_from_the_start() {
         .filter(|event| event.member == Some(stranger.id()))
         .map(|event| event.detail)
         .collect();
-    assert_eq!(shown, ["first seen, removed"]);
+    assert_eq!(shown, ["first seen, removed, by n50"]);
 }
 
 #[test]
