@@ -200,7 +200,7 @@ impl Quic {
             let why = format!("outside the networks of {home}");
             self.counts.refuse(Refused::Source, from, &why);
             link.connection
-                .close(VarInt::from_u32(close::REVOKED), why.as_bytes());
+                .close(VarInt::from_u32(close::REFUSED), why.as_bytes());
             return None;
         }
         if !self.links.insert(&mut link) {
