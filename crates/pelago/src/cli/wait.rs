@@ -88,16 +88,6 @@ async fn look(args: &Wait, client: &Client) -> Result<Seen, Failure> {
         "{members} alive in {}",
         words::many(datacenters.len(), "datacenter")
     );
-    // What is remembered of a datacenter that nobody hears, or has never heard, is nobody there.
-    let unheard = body
-        .view
-        .datacenters
-        .iter()
-        .find(|(name, it)| it.reachability == "unreachable" && datacenters.contains(name));
-    if let (true, Some((name, _))) = (done, unheard) {
-        done = false;
-        text.push_str(&format!(", but {name} is unreachable"));
-    }
     // A node that has not joined may count itself.
     if done && !client.probe("/readyz").await? {
         done = false;
