@@ -18,7 +18,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use pelago_proto::{
     federation::{Peer, RequestError, Tier},
-    identity::{NodeId, Role},
+    identity::{Label, NodeId, Role},
 };
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt,
@@ -59,7 +59,7 @@ pub(crate) struct Quic {
     pub(crate) counts: Arc<Counts>,
     pub(crate) allow: Vec<IpNet>,
     /// Where peers of some datacenters must come from.
-    datacenters: BTreeMap<String, Vec<IpNet>>,
+    datacenters: BTreeMap<Label, Vec<IpNet>>,
     service: Service,
     failures: Mutex<SourceBudget>,
     pending: AtomicUsize,
@@ -70,7 +70,7 @@ pub(crate) struct Quic {
 pub(crate) struct Parts {
     pub(crate) address: SocketAddr,
     pub(crate) allow: Vec<IpNet>,
-    pub(crate) datacenters: BTreeMap<String, Vec<IpNet>>,
+    pub(crate) datacenters: BTreeMap<Label, Vec<IpNet>>,
     pub(crate) trust: Arc<NodeTrust>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) service: Service,
@@ -190,7 +190,7 @@ impl Quic {
         let mut link = Link::new(connection, Arc::new(peer), dialled);
         let (from, home) = (
             link.connection.remote_address(),
-            link.peer.certified.datacenter.as_str(),
+            &link.peer.certified.datacenter,
         );
         if self
             .datacenters

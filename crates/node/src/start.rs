@@ -68,6 +68,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
         datacenter: certified.datacenter.to_string(),
         tier,
     };
+    let wan_datacenters = by_datacenter(&config)?;
     let quic = |tier, address, allow: &[IpNet], datacenters| {
         let parts = Parts {
             address,
@@ -97,7 +98,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
             Tier::Wan,
             SocketAddr::new(wan.address, wan.port),
             &wan.allow,
-            wan.datacenters.clone(),
+            wan_datacenters.clone(),
         )?),
         None => None,
     };
@@ -121,7 +122,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
             .as_ref()
             .map(|w| w.allow.clone())
             .unwrap_or_default(),
-        wan_datacenters: by_datacenter(&config)?,
+        wan_datacenters,
         tags: config.tags.clone(),
         probe_interval: config.lan.probe_interval,
         pause_tolerance: config.lan.pause_tolerance,

@@ -3,13 +3,12 @@
 
 mod common;
 
-use common::{World, eventually, everyone_sees, members, now, sample, start, status};
+use common::{World, eventually, everyone_sees, members, now, sample, status, two_datacenters};
 use pelago_node::{
     Node,
     api::{Mode, Scope},
     config::Config,
 };
-use pelago_pki::Role;
 use pelago_proto::view::{Reachability, Status};
 use std::{
     collections::VecDeque,
@@ -40,27 +39,11 @@ fn ends_at(world: &World, config: &Config, end: u64) {
 
 /// Two datacenters of two servers and a client each, all of whose certificates end then.
 async fn federation(world: &World, end: u64) -> (Vec<Config>, Vec<Node>) {
-    let (mut configs, mut nodes) = (Vec::new(), Vec::<Node>::new());
-    for datacenter in ["west", "east"] {
-        let mut lan = Vec::new();
-        for (name, role) in [
-            ("s1", Role::Server),
-            ("s2", Role::Server),
-            ("c1", Role::Client),
-        ] {
-            let mut config = world.node(datacenter, &format!("{datacenter}-{name}"), role);
-            ends_at(world, &config, end);
-            config.lan.join.clone_from(&lan);
-            if let (Some(wan), Some(first)) = (&mut config.wan, nodes.first()) {
-                wan.join = vec![first.me().wan.expect("a server").to_string()];
-            }
-            let node = start(config.clone()).await;
-            lan.push(node.me().lan_stream.to_string());
-            configs.push(config);
-            nodes.push(node);
-        }
-    }
-    (configs, nodes)
+    let ending = |config| {
+        ends_at(world, &config, end);
+        config
+    };
+    two_datacenters(world, ending).await
 }
 
 fn dials(node: &Node) -> f64 {

@@ -293,6 +293,15 @@ async fn a_datacenter_that_nobody_has_heard_of_joins_without_anybodys_files_chan
     everyone_sees(&[&node, &newcomer], "w0", Status::Alive).await;
 }
 
+async fn roots_in_force(node: &Node, wanted: usize) {
+    eventually(&format!("{wanted} roots are in force"), || async {
+        let lists = node.lists();
+        let roots = lists.iter().filter(|l| l.datacenter.is_none());
+        (roots.count() == wanted).then_some(())
+    })
+    .await;
+}
+
 /// As `docs/operations.md` tells it: both roots, then the new one alone, with no key of a node or authority changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_root_replaces_another_and_nobody_drops_out() {
@@ -319,15 +328,7 @@ async fn one_root_replaces_another_and_nobody_drops_out() {
     std::fs::copy(new.join("crl/root.crl"), pki.join("crl/root.crl")).expect("copied");
     std::fs::write(pki.join("ca.pem"), both).expect("written");
     for node in [&node, &member] {
-        eventually("both roots are in force", || async {
-            let roots = node
-                .lists()
-                .iter()
-                .filter(|l| l.datacenter.is_none())
-                .count();
-            (roots == 2).then_some(())
-        })
-        .await;
+        roots_in_force(node, 2).await;
         let mut series: Vec<_> = node
             .samples()
             .into_iter()
@@ -341,15 +342,7 @@ async fn one_root_replaces_another_and_nobody_drops_out() {
     std::fs::copy(new.join("ca.pem"), pki.join("ca.pem")).expect("copied");
     std::fs::remove_file(pki.join("crl/root-old.crl")).expect("removed");
     for node in [&node, &member] {
-        eventually("the new root is alone", || async {
-            let roots = node
-                .lists()
-                .iter()
-                .filter(|l| l.datacenter.is_none())
-                .count();
-            (roots == 1).then_some(())
-        })
-        .await;
+        roots_in_force(node, 1).await;
     }
     let late = start(joining(world.node("west", "n2", Role::Client), &node)).await;
     for name in ["n0", "n1", "n2"] {

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{World, copy, eventually, everyone_sees, now, sample, start, status, try_start};
+use common::{
+    World, copy, eventually, everyone_sees, now, sample, start, status, try_start, two_datacenters,
+};
 use pelago_node::{Node, RevokeError, StartError, config::Config};
 use pelago_pki::{NewCrl, Role, Target};
 use pelago_proto::{
@@ -25,26 +27,7 @@ fn frozen(world: &World, mut config: Config) -> Config {
 
 /// Two datacenters, two servers and a client each, west-s1 the first of all.
 async fn federation(world: &World) -> (Vec<Config>, Vec<Node>) {
-    let (mut configs, mut nodes) = (Vec::new(), Vec::<Node>::new());
-    for datacenter in ["west", "east"] {
-        let mut lan = Vec::new();
-        for (name, role) in [
-            ("s1", Role::Server),
-            ("s2", Role::Server),
-            ("c1", Role::Client),
-        ] {
-            let name = format!("{datacenter}-{name}");
-            let mut config = frozen(world, world.node(datacenter, &name, role));
-            config.lan.join.clone_from(&lan);
-            if let (Some(wan), Some(first)) = (&mut config.wan, nodes.first()) {
-                wan.join = vec![first.me().wan.expect("a server").to_string()];
-            }
-            let node = start(config.clone()).await;
-            lan.push(node.me().lan_stream.to_string());
-            configs.push(config);
-            nodes.push(node);
-        }
-    }
+    let (configs, nodes) = two_datacenters(world, |config| frozen(world, config)).await;
     let all: Vec<&Node> = nodes.iter().collect();
     for (at, node) in nodes.iter().enumerate() {
         let near = at / 3 * 3;

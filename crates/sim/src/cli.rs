@@ -182,44 +182,34 @@ fn compare(args: &CompareArgs) -> Result<ExitCode, String> {
     let cells = args.cells.clamp(1, 432);
     let mut progress = Progress::on_stderr("comparing");
     let lines = published::compare(args.repeats.max(1), cells, &mut progress);
-    print(&if args.json {
-        json(&lines)?
-    } else {
-        published::text(&lines)
-    });
-    Ok(ExitCode::SUCCESS)
+    table_or_json(&lines, args.json, published::text(&lines))
 }
 
 fn ablate(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
     let bench = Bench::on_stderr(true, None, cores());
     let lines = goals::ablate(&bench, nodes.max(16));
-    print(&if as_json {
-        json(&lines)?
-    } else {
-        goals::ablation_table(&lines)
-    });
-    Ok(ExitCode::SUCCESS)
+    table_or_json(&lines, as_json, goals::ablation_table(&lines))
 }
 
 fn topology(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
     let bench = Bench::on_stderr(true, None, cores());
     let lines = goals::topology(&bench, nodes.max(120));
-    print(&if as_json {
-        json(&lines)?
-    } else {
-        goals::topology_table(&lines)
-    });
-    Ok(ExitCode::SUCCESS)
+    table_or_json(&lines, as_json, goals::topology_table(&lines))
 }
 
 fn limits(nodes: usize, as_json: bool) -> Result<ExitCode, String> {
     let bench = Bench::on_stderr(true, None, cores());
     let rooms = goals::limits(&bench, nodes.max(10));
-    print(&if as_json {
-        json(&rooms)?
-    } else {
-        goals::limits_table(&rooms)
-    });
+    table_or_json(&rooms, as_json, goals::limits_table(&rooms))
+}
+
+/// Prints figures for programs or for people.
+fn table_or_json(
+    figures: &impl serde::Serialize,
+    as_json: bool,
+    table: String,
+) -> Result<ExitCode, String> {
+    print(&if as_json { json(figures)? } else { table });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -149,6 +149,34 @@ pub async fn start(config: Config) -> Node {
     try_start(config).await.expect("starts")
 }
 
+/// Two datacenters, two servers and a client each, west-s1 the first of all; `prepare` has the last word on each configuration.
+pub async fn two_datacenters(
+    world: &World,
+    prepare: impl Fn(Config) -> Config,
+) -> (Vec<Config>, Vec<Node>) {
+    let (mut configs, mut nodes) = (Vec::new(), Vec::<Node>::new());
+    for datacenter in ["west", "east"] {
+        let mut lan = Vec::new();
+        for (name, role) in [
+            ("s1", Role::Server),
+            ("s2", Role::Server),
+            ("c1", Role::Client),
+        ] {
+            let name = format!("{datacenter}-{name}");
+            let mut config = prepare(world.node(datacenter, &name, role));
+            config.lan.join.clone_from(&lan);
+            if let (Some(wan), Some(first)) = (&mut config.wan, nodes.first()) {
+                wan.join = vec![first.me().wan.expect("a server").to_string()];
+            }
+            let node = start(config.clone()).await;
+            lan.push(node.me().lan_stream.to_string());
+            configs.push(config);
+            nodes.push(node);
+        }
+    }
+    (configs, nodes)
+}
+
 pub async fn try_start(config: Config) -> Result<Node, StartError> {
     static LOG: std::sync::Once = std::sync::Once::new();
     LOG.call_once(|| {

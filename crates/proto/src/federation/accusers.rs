@@ -1,5 +1,4 @@
-//! Accusers that are refuted again and again are ignored for a while (Fireflies and Rapid know no such thing; memberlist
-//! believes everybody for ever).
+//! Accusers that are refuted again and again are ignored for a while (`docs/adr/0010`).
 //!
 //! Whoever accuses a member that then refutes it, without k of them saying so, runs up a debt that time pays. While the debt
 //! is high the accuser is *doubted*: what it alone holds against a member is taken in every few seconds, not at once. Three
@@ -99,6 +98,7 @@ impl Accusers {
         self.0.retain(|_, account| account.paid > now);
     }
 
+    /// It is gone.
     pub(super) fn forget(&mut self, accuser: &NodeId) {
         self.0.remove(accuser);
     }

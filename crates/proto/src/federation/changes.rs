@@ -13,6 +13,7 @@ use crate::{
 use std::sync::Arc;
 
 impl Federation {
+    /// Two records of one incarnation came in.
     pub(super) fn saw_clone(&mut self, datacenter: &Label, id: NodeId, now: Time) {
         self.count("clones_seen");
         let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
@@ -187,6 +188,7 @@ impl Federation {
         );
     }
 
+    /// The event of one change of status.
     pub(super) fn announce(&mut self, datacenter: &Label, transition: Transition, now: Time) {
         let Some(known) = self.catalog.get(datacenter) else {
             return;
