@@ -24,6 +24,7 @@
 //! | `script`, `operator`, `look` | hands and eyes of a test |
 //! | [`goals`] | the project's goals as measurements |
 //! | [`comparator`] | what others do, in the same network |
+//! | [`lies`] | what hostile members say |
 //! | `ledger` | what was reported, held against the truth |
 //! | [`scenario`], [`report`] | runs that files describe, and what came of them |
 
@@ -34,6 +35,7 @@ pub mod goals;
 mod history;
 pub mod hunt;
 mod ledger;
+pub mod lies;
 mod look;
 mod net;
 mod operator;

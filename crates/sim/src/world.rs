@@ -5,8 +5,8 @@
 
 use crate::{
     history::History,
-    hunt::withheld,
     ledger::Ledger,
+    lies::withheld,
     net::{HEADERS, Links, Net, SEAL},
     plan::Planned,
     queue::{Order, Queue},
@@ -433,8 +433,15 @@ impl World {
     fn send(&mut self, host: usize, transmit: Transmit) {
         if !self.slots[host].withholds {
             self.send_as_is(host, transmit);
-        } else if let Some(transmit) = withheld(transmit) {
-            self.send_as_is(host, transmit);
+        } else if let Some(payload) = withheld(&transmit.payload) {
+            let payload = payload.into();
+            self.send_as_is(
+                host,
+                Transmit {
+                    payload,
+                    ..transmit
+                },
+            );
         }
     }
 

@@ -1,23 +1,20 @@
 //! Members with genuine certificates that mean harm. Each runs the protocol like everybody, so that it is known, probed and
 //! trusted as far as anybody is, and does more than that beside.
 
-use super::{
-    impostor,
-    schedule::{Liar, Trick},
-};
+use super::schedule::{Liar, Trick};
 use crate::{
+    lies::{self, Speaker, Victim},
     slot::Endpoint,
     tap::{Sent, Tap},
     trust::LIST_NUMBER,
     world::World,
 };
 use pelago_proto::{
-    claim::{Accusation, Alive, Basis, Body, Claim, Head, Leave, Record, Versions},
     federation::{Path, Tier, Transmit},
-    identity::{Incarnation, Location, NodeId, Role},
+    identity::{Incarnation, Role},
     time::Time,
     trust::Trust,
-    wire::{Frame, HeadItem, Item, MAX_DATAGRAM, VERSION},
+    wire::{Frame, Item},
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng, seq::IndexedRandom};
 use std::{
@@ -30,8 +27,6 @@ use std::{
 const TURN: Duration = Duration::from_millis(100);
 /// Datagrams that each remembers for sending again.
 const REMEMBERED: usize = 300;
-/// Where in a claim its signer's id stands.
-const SIGNER: std::ops::Range<usize> = 7..23;
 
 /// All liars of a world.
 pub(crate) struct Liars {
@@ -131,40 +126,12 @@ impl Liars {
         }
     }
 
-    /// What others never said: that they are at a later incarnation, that they leave, that they accuse.
     fn forge(&mut self, world: &mut World, host: usize) {
-        let Some(victim) = self.fellow(world, host) else {
+        let Some((_, victim, third)) = self.two(world, host) else {
             return;
         };
-        let Some(third) = self.fellow(world, host) else {
-            return;
-        };
-        let now = incarnation(world, victim);
-        let later = Incarnation {
-            seq: now.seq + 1,
-            ..now
-        };
-        let bodies = [
-            Body::Alive(Alive {
-                incarnation: later,
-                record: [0; 8],
-            }),
-            Body::Leave(Leave { incarnation: later }),
-            accusation(world, third, 0),
-        ];
-        let mut news = Vec::new();
-        for body in bodies {
-            let Some(item) = signed(world, host, body) else {
-                return;
-            };
-            let mut bytes = item.claim.to_vec();
-            bytes[SIGNER].copy_from_slice(&world.slots[victim].id.0);
-            news.push(Item {
-                claim: bytes.into(),
-                leaf: None,
-            });
-        }
-        self.tell(world, host, &news);
+        let news = speaker(world, host).map(|liar| liar.forged(&victim, &third));
+        self.tell(world, host, &news.unwrap_or_default());
         self.forge_lists(world, host);
     }
 
@@ -194,15 +161,14 @@ impl Liars {
         if self.dice.random_bool(0.8) {
             return;
         }
-        let mut at = incarnation(world, host);
-        at.seq += 1;
-        if self.dice.random_bool(0.05) {
-            at.boot += self.dice.random_range(1..1_000);
-        }
-        for face in ["left", "right"] {
-            let mut record = record(world, host, at);
-            record.tags.insert("face".to_owned(), face.to_owned());
-            self.introduce(world, host, record);
+        let ahead = if self.dice.random_bool(0.05) {
+            self.dice.random_range(1..1_000)
+        } else {
+            0
+        };
+        let faces = speaker(world, host).map(|liar| liar.two_faces(ahead));
+        for face in faces.into_iter().flatten() {
+            self.tell(world, host, &[face]);
         }
     }
 
@@ -213,10 +179,10 @@ impl Liars {
                 return;
             };
             let ahead = if self.dice.random_bool(0.3) { 1 } else { 0 };
-            let body = accusation(world, victim, ahead);
-            if let Some(item) = signed(world, host, body) {
-                self.tell(world, host, &[item]);
-            }
+            let item = speaker(world, host)
+                .zip(about(world, victim))
+                .map(|(liar, victim)| liar.say(lies::accusation(&victim, ahead)));
+            self.tell(world, host, item.as_slice());
         }
     }
 
@@ -238,34 +204,7 @@ impl Liars {
             else {
                 return;
             };
-            let number = self.dice.next_u64();
-            let payload = match self.dice.random_range(0..4) {
-                0 => {
-                    let mut garbage = vec![0; self.dice.random_range(0..MAX_DATAGRAM)];
-                    self.dice.fill_bytes(&mut garbage);
-                    garbage
-                }
-                1 => Frame::Ping {
-                    number,
-                    watch: true,
-                    digest: number,
-                    news: Vec::new(),
-                }
-                .encode(),
-                2 => Frame::PingReq {
-                    number,
-                    target: world.slots[other].id,
-                    within: Duration::from_millis(200),
-                }
-                .encode(),
-                _ => Frame::Ack {
-                    number: number % 10_000,
-                    spacing: Some((u32::MAX, 0)),
-                    digest: number,
-                    news: Vec::new(),
-                }
-                .encode(),
-            };
+            let payload = lies::noise(world.slots[other].id, &mut self.dice);
             send(world, host, to, Tier::Lan, payload);
         }
     }
@@ -278,34 +217,17 @@ impl Liars {
         let Some(victim) = self.fellow(world, host) else {
             return;
         };
-        let mut at = incarnation(world, host);
-        at.seq += 1;
-        let mut record = record(world, host, at);
-        record.lan = world.slots[victim].settings.lan;
-        record.seat = record.role == Role::Server;
-        self.introduce(world, host, record);
+        let item = speaker(world, host)
+            .zip(about(world, victim))
+            .map(|(liar, victim)| liar.elsewhere(&victim));
+        self.tell(world, host, item.as_slice());
         if world.slots[host].who.role != Role::Server {
             return;
         }
-        let body = Body::Head(Head {
-            incarnation: Incarnation {
-                boot: at.boot,
-                seq: self.dice.random_range(0..1_000_000),
-            },
-            digest: self.dice.next_u64(),
-            members: 1,
-            alive: 1,
-            seats: Vec::new(),
-        });
-        let Some(item) = signed(world, host, body) else {
+        let (seq, digest) = (self.dice.random_range(0..1_000_000), self.dice.next_u64());
+        let Some(payload) = speaker(world, host).map(|liar| liar.head(seq, digest).encode()) else {
             return;
         };
-        let heads = vec![HeadItem {
-            item,
-            age: Duration::ZERO,
-            direct: true,
-        }];
-        let payload = Frame::Heads { heads }.encode();
         for to in 0..world.slots.len() {
             let slot = &world.slots[to];
             let abroad = slot.who.datacenter != world.slots[host].who.datacenter;
@@ -317,19 +239,29 @@ impl Liars {
 
     /// What it has no right to say, signed with its own key.
     fn impersonate(&mut self, world: &mut World, host: usize) {
-        let Some(victim) = self.fellow(world, host) else {
+        let Some((to, victim, third)) = self.two(world, host) else {
             return;
         };
-        let Some(third) = self.fellow(world, host) else {
+        let own = &world.slots[host].who.datacenter;
+        let mut others = world.slots.iter().map(|slot| &slot.who.datacenter);
+        let abroad = others.find(|datacenter| *datacenter != own);
+        let Some(liar) = speaker(world, host) else {
             return;
         };
-        let items = impostor::claims(world, host, victim, third, &mut self.dice);
+        let items = liar.impersonating(&victim, &third, abroad, &mut self.dice);
+        let head = liar.clients_head();
         for item in items {
             self.tell(world, host, &[item]);
         }
-        if let Some(frame) = impostor::heads(world, host) {
-            send(world, host, victim, Tier::Lan, frame.encode());
+        if let Some(frame) = head {
+            send(world, host, to, Tier::Lan, frame.encode());
         }
+    }
+
+    /// Two fellow members to lie about, and where the first is.
+    fn two(&mut self, world: &World, host: usize) -> Option<(usize, Victim, Victim)> {
+        let (first, second) = (self.fellow(world, host)?, self.fellow(world, host)?);
+        Some((first, about(world, first)?, about(world, second)?))
     }
 
     /// Some fellow member that runs.
@@ -344,16 +276,11 @@ impl Liars {
         fellows.choose(&mut self.dice).copied()
     }
 
-    fn introduce(&mut self, world: &mut World, host: usize, record: Record) {
-        let leaf = Arc::clone(&world.slots[host].identity.leaf);
-        if let Some(mut item) = signed(world, host, Body::Record(Arc::new(record))) {
-            item.leaf = Some(leaf);
-            self.tell(world, host, &[item]);
-        }
-    }
-
     /// News to a few fellows.
     fn tell(&mut self, world: &mut World, host: usize, news: &[Item]) {
+        if news.is_empty() {
+            return;
+        }
         let payload = Frame::News {
             news: news.to_vec(),
         }
@@ -366,108 +293,21 @@ impl Liars {
     }
 }
 
-/// What a process that withholds sends instead: the same without news. `None`: nothing at all.
-pub(crate) fn withheld(mut transmit: Transmit) -> Option<Transmit> {
-    transmit.payload = match Frame::decode(&transmit.payload).ok()? {
-        Frame::Ping {
-            number,
-            watch,
-            digest,
-            ..
-        } => Frame::Ping {
-            number,
-            watch,
-            digest,
-            news: Vec::new(),
-        },
-        Frame::Ack {
-            number,
-            spacing,
-            digest,
-            ..
-        } => Frame::Ack {
-            number,
-            spacing,
-            digest,
-            news: Vec::new(),
-        },
-        Frame::News { .. }
-        | Frame::Heads { .. }
-        | Frame::Relayed { .. }
-        | Frame::Lists { .. }
-        | Frame::List { .. } => return None,
-        other @ Frame::PingReq { .. } => other,
-    }
-    .encode()
-    .into();
-    Some(transmit)
-}
-
-pub(super) fn incarnation(world: &World, host: usize) -> Incarnation {
-    let process = world.slots[host].process.as_ref();
-    process
-        .map(|process| process.federation.incarnation())
-        .unwrap_or_default()
-}
-
-/// As damning as an accusation can be, of this incarnation or one that is still to come.
-pub(super) fn accusation(world: &World, accused: usize, ahead: u64) -> Body {
-    let now = incarnation(world, accused);
-    let id: NodeId = world.slots[accused].id;
-    Body::Accusation(Accusation {
-        accused: id,
-        incarnation: Incarnation {
-            seq: now.seq + ahead,
-            ..now
-        },
-        silent: Duration::from_secs(60),
-        basis: Basis::PortClosed,
-        quorate: true,
-    })
-}
-
-fn signed(world: &World, host: usize, body: Body) -> Option<Item> {
+/// The liar as it runs now.
+fn speaker(world: &World, host: usize) -> Option<Speaker<'_>> {
     let process = world.slots[host].process.as_ref()?;
-    let claim = Claim::sign(&*process.trust, body);
-    Some(Item {
-        claim: Arc::clone(claim.bytes()),
-        leaf: None,
-    })
+    Speaker::of(&*process.trust, &process.federation)
 }
 
-/// Its own record, as good as any other.
-pub(super) fn record(world: &World, host: usize, incarnation: Incarnation) -> Record {
+/// Whom it lies about, as it is now.
+fn about(world: &World, host: usize) -> Option<Victim> {
     let slot = &world.slots[host];
-    let own = slot.process.as_ref().map(|process| process.trust.own());
-    Record {
-        incarnation,
-        name: slot.who.name.clone(),
-        location: Location {
-            region: slot.settings.region.clone(),
-            datacenter: slot.who.datacenter.clone(),
-            zone: slot.who.zone.clone(),
-            rack: slot.who.rack.clone(),
-        },
-        role: slot.who.role,
-        cert_hash: own.map_or([0; 16], |own| own.cert_hash),
+    let process = slot.process.as_ref();
+    Some(Victim {
+        certified: world.certified(host)?,
+        incarnation: process.map_or_else(Incarnation::default, |p| p.federation.incarnation()),
         lan: slot.settings.lan,
-        stream_port: slot.settings.stream.port(),
-        wan: slot.settings.wan,
-        lan_key: slot
-            .process
-            .as_ref()
-            .map_or([0; 32], |process| process.lan_key),
-        pause_tolerance: slot.settings.pause_tolerance,
-        health: 0,
-        seat: false,
-        seats: slot.settings.seats,
-        versions: Versions {
-            min: VERSION,
-            max: VERSION,
-        },
-        software: slot.settings.version.clone(),
-        tags: slot.settings.tags.clone(),
-    }
+    })
 }
 
 pub(crate) fn send(

@@ -7,7 +7,6 @@
 
 mod audit;
 mod draw;
-mod impostor;
 mod liar;
 mod liveness;
 mod play;
@@ -24,7 +23,7 @@ pub use safety::Violation;
 pub use schedule::{Event, Fault, Liar, Schedule, Shaped, Trick, Weather};
 pub use shrink::shrink;
 
-pub(crate) use liar::{send, withheld};
+pub(crate) use liar::send;
 
 use std::{
     sync::{
