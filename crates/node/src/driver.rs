@@ -63,6 +63,8 @@ pub(crate) struct State {
     published: Time,
     counted: Time,
     leaving: Option<(Time, oneshot::Sender<()>)>,
+    #[cfg(feature = "hostile")]
+    pub(crate) mask: crate::hostile::Mask,
 }
 
 impl State {
@@ -75,6 +77,8 @@ impl State {
             published: now,
             counted: now,
             leaving: None,
+            #[cfg(feature = "hostile")]
+            mask: crate::hostile::Mask::default(),
         }
     }
 }
@@ -180,8 +184,11 @@ impl Driver {
                 answer,
             } => {
                 self.counts.requests_in.fetch_add(1, Relaxed);
+                let reply = self.federation.handle_request(tier, &peer, &body, now);
+                #[cfg(feature = "hostile")]
+                let reply = self.state.mask.answers(tier, &body, reply);
                 // Whoever asked may be gone by now.
-                let _ = answer.send(self.federation.handle_request(tier, &peer, &body, now));
+                let _ = answer.send(reply);
             }
             Input::Response { id, result } => self.federation.handle_response(id, result, now),
             Input::PortClosed(probe) => self.federation.handle_port_closed(probe, now),
@@ -206,6 +213,8 @@ impl Driver {
             Command::Revoke(crl, answer) => {
                 let _ = answer.send(self.federation.hand_in_list(&crl, now));
             }
+            #[cfg(feature = "hostile")]
+            Command::Act(act) => act.run(self, now),
             Command::Leave(answer) => {
                 self.federation.leave(now);
                 self.state.leaving = Some((now + GOODBYE, answer));
@@ -230,10 +239,11 @@ impl Driver {
 
     fn flush(&mut self) {
         while let Some(transmit) = self.federation.poll_transmit() {
-            match transmit.tier {
-                Tier::Lan => self.udp.transmit(transmit),
-                Tier::Wan => self.transmit_wan(transmit),
-            }
+            #[cfg(feature = "hostile")]
+            let Some(transmit) = self.state.mask.says(transmit) else {
+                continue;
+            };
+            self.transmit(transmit);
         }
         while let Some(request) = self.federation.poll_request() {
             self.request(request);
@@ -248,6 +258,13 @@ impl Driver {
         self.counts
             .queue
             .fetch_max(self.inputs.waiting() as u64, Relaxed);
+    }
+
+    pub(crate) fn transmit(&mut self, transmit: Transmit) {
+        match transmit.tier {
+            Tier::Lan => self.udp.transmit(transmit),
+            Tier::Wan => self.transmit_wan(transmit),
+        }
     }
 
     fn transmit_wan(&self, transmit: Transmit) {

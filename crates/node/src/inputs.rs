@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Remove(Item, oneshot::Sender<Result<HandedIn, RemovalError>>),
     /// A revocation list.
     Revoke(Vec<u8>, oneshot::Sender<Result<HandedList, ListError>>),
+    /// What a test does by hand.
+    #[cfg(feature = "hostile")]
+    Act(crate::hostile::Act),
     /// Say goodbye; answered once it has been handed to peers.
     Leave(oneshot::Sender<()>),
 }

@@ -7,6 +7,8 @@ pub mod config;
 pub mod fault;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+#[cfg(feature = "hostile")]
+pub mod hostile;
 
 mod admit;
 mod ask;

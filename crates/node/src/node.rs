@@ -233,7 +233,7 @@ impl Node {
         let _ = tokio::time::timeout(STOP, self.shared().done.cancelled()).await;
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 }

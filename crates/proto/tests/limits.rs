@@ -20,7 +20,7 @@ use pelago_proto::{
     sampler::Place,
     time::Time,
     trust::{Authority, Certified, Refusal, Trust},
-    wire::{Ask, Bundle, Frame, Item, MAX_DATAGRAM, MAX_INTRODUCED, Reply},
+    wire::{Ask, Bundle, Frame, HeadItem, Item, MAX_DATAGRAM, MAX_INTRODUCED, Reply},
 };
 use rand::{SeedableRng, rngs::ChaCha12Rng};
 use std::{collections::BTreeSet, sync::Arc};
@@ -133,6 +133,35 @@ fn waiting_datagrams() {
         Frame::decode(&first.payload),
         Ok(Frame::Ack { number: 100, .. })
     ));
+}
+
+#[test]
+fn heads_that_one_peer_brings() {
+    let mut pair = pair();
+    let heads = |federation: &Federation| count(federation, "heads_verified", "");
+    let mut bring = |seqs: std::ops::Range<u64>, now| {
+        for seq in seqs {
+            let item = Item::bare(pair.other.head(at(1, seq), seq).bytes());
+            let heads = vec![HeadItem {
+                item,
+                age: secs(0),
+                direct: true,
+            }];
+            let frame = Frame::Heads { heads }.encode();
+            pair.federation
+                .handle_datagram(Tier::Lan, pair.other.id(), &frame, now);
+        }
+        (heads(&pair.federation), pair.dropped("relay_budget"))
+    };
+    assert_eq!(bring(1..1_501, NOW), (1_000, 500));
+    // A second later two hundred more, and what it says otherwise was heard all the time.
+    assert_eq!(bring(1_501..2_001, NOW + secs(1)), (1_200, 800));
+    let word = pair.other.record(at(1, 1));
+    pair.hear(&word, false, NOW + secs(1));
+    let view = pair.federation.view(NOW + secs(1));
+    let members = &view.datacenters["dc1"].members;
+    let other = members.iter().find(|m| m.id == pair.other.id()).unwrap();
+    assert_eq!(other.incarnation, at(1, 1));
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use crate::common::{World, eventually, everyone_sees, members, sample, start};
 use pelago_node::{Node, api::NumberedEvent, config::Config};
 use pelago_pki::Role;
-use pelago_proto::view::{EventKind, Reachability, Status};
+use pelago_proto::{
+    identity::NodeId,
+    view::{EventKind, Reachability, Status},
+};
 use std::{
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
@@ -136,17 +139,33 @@ pub(crate) fn roster(node: &Node) -> Vec<(String, Status, pelago_proto::identity
 }
 
 /// What nodes said happened since.
-pub(crate) struct Watch(Vec<broadcast::Receiver<NumberedEvent>>);
+pub(crate) struct Watch {
+    events: Vec<broadcast::Receiver<NumberedEvent>>,
+    liars: Vec<NodeId>,
+    suspected: usize,
+    doubted: usize,
+}
 
 impl Watch {
     pub(crate) fn new(nodes: &[Node]) -> Self {
-        Self(nodes.iter().map(Node::events).collect())
+        Self {
+            events: nodes.iter().map(Node::events).collect(),
+            liars: Vec::new(),
+            suspected: 0,
+            doubted: 0,
+        }
     }
 
-    /// Asserts that nobody was taken for dead or gone; returns how often somebody was suspected.
-    pub(crate) fn nobody_died(&mut self) -> usize {
-        let mut suspected = 0;
-        for events in &mut self.0 {
+    /// This one is known to lie: what happens to it is no concern, and whom it accuses may look unreachable until the answer
+    /// is there, for nobody can tell before.
+    pub(crate) fn but(mut self, liar: &Node) -> Self {
+        self.liars.push(liar.me().id);
+        self
+    }
+
+    /// Asserts that nobody was taken for dead or gone so far.
+    pub(crate) fn look(&mut self) {
+        for events in &mut self.events {
             loop {
                 use broadcast::error::TryRecvError;
                 let event = match events.try_recv() {
@@ -154,12 +173,29 @@ impl Watch {
                     Err(TryRecvError::Lagged(missed)) => panic!("{missed} events were missed"),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 };
+                if event.member.is_some_and(|id| self.liars.contains(&id)) {
+                    continue;
+                }
+                if event.kind == EventKind::Unreachable && !self.liars.is_empty() {
+                    self.doubted += 1;
+                    continue;
+                }
                 let lost = [EventKind::Dead, EventKind::Unreachable, EventKind::Clone];
                 assert!(!lost.contains(&event.kind), "{event:?}");
-                suspected += usize::from(event.kind == EventKind::Suspect);
+                self.suspected += usize::from(event.kind == EventKind::Suspect);
             }
         }
-        suspected
+    }
+
+    /// The same; returns how often somebody was suspected since it was last asked.
+    pub(crate) fn nobody_died(&mut self) -> usize {
+        self.look();
+        std::mem::take(&mut self.suspected)
+    }
+
+    /// How often somebody looked unreachable since this was last asked.
+    pub(crate) fn doubted(&mut self) -> usize {
+        std::mem::take(&mut self.doubted)
     }
 }
 

@@ -8,9 +8,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+
+mod abroad;
 mod handshakes;
 mod kit;
 mod lan;
+mod liar;
+mod lies;
 mod members;
 mod replay;
 mod streams;

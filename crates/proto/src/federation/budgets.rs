@@ -21,12 +21,19 @@ impl Federation {
         within && self.verifications.take(1.0, now)
     }
 
+    /// The same for heads, which are as many again: a peer's claims need not wait for the heads that it brings.
+    pub(super) fn may_verify_head(&mut self, relay: NodeId, now: Time) -> bool {
+        let rate = self.settings.limits.relay;
+        take(&mut self.head_relays, relay, rate, now) && self.verifications.take(1.0, now)
+    }
+
     /// Forgets the budgets of those who are at rest: a new one would be as full.
     pub(super) fn rest_budgets(&mut self, now: Time) {
         let limits = self.settings.limits;
         for (buckets, rate) in [
             (&mut self.budgets, limits.signer),
             (&mut self.relays, limits.relay),
+            (&mut self.head_relays, limits.relay),
         ] {
             buckets.retain(|_, bucket| !bucket.take(rate.burst, now));
         }

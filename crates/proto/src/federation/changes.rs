@@ -72,6 +72,7 @@ impl Federation {
     ) {
         self.budgets.remove(&id);
         self.relays.remove(&id);
+        self.head_relays.remove(&id);
         self.accusers.forget(&id);
         self.barred.remove(&id);
         self.event(now, kind, datacenter, Some((id, name)), None, why.into());

@@ -132,6 +132,7 @@ pub struct Federation {
     /// What signers may still say, and what peers may still have verified.
     budgets: BTreeMap<NodeId, Bucket>,
     relays: BTreeMap<NodeId, Bucket>,
+    head_relays: BTreeMap<NodeId, Bucket>,
     accusers: Accusers,
 
     // The two pools and the election between them.
@@ -289,6 +290,7 @@ impl Federation {
             last_words: BTreeMap::new(),
             budgets: BTreeMap::new(),
             relays: BTreeMap::new(),
+            head_relays: BTreeMap::new(),
             accusers: Accusers::default(),
             lan,
             wan,

@@ -341,7 +341,7 @@ impl Federation {
             ),
             (
                 "relay_budgets",
-                self.relays.len(),
+                self.relays.len().max(self.head_relays.len()),
                 super::budgets::MAX_BUDGETS,
             ),
             (

@@ -173,7 +173,15 @@ impl Federation {
             else {
                 continue;
             };
-            match verify(&*self.trust, claim, &signer) {
+            if !self.may_verify_head(from, now) {
+                self.drop("relay_budget");
+                continue;
+            }
+            let verified = verify(&*self.trust, claim, &signer);
+            let Some(known) = self.catalog.get_mut(&datacenter) else {
+                continue;
+            };
+            match verified {
                 Ok(claim) => {
                     let silence = known.age(now).is_none_or(|age| age >= SILENCE);
                     known.merge_head(&claim, age, direct, now);
