@@ -5,13 +5,16 @@ use pelago_node::{Node, api::NumberedEvent, config::Config};
 use pelago_pki::Role;
 use pelago_proto::{
     identity::NodeId,
-    view::{EventKind, Reachability, Status},
+    view::{Event, EventKind, Reachability, Status},
 };
 use std::{
     net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, MutexGuard, broadcast};
+use tokio::{
+    sync::{Mutex, MutexGuard, broadcast, mpsc},
+    task::JoinSet,
+};
 
 /// How long each flood lasts.
 pub(crate) fn duration() -> Duration {
@@ -140,7 +143,8 @@ pub(crate) fn roster(node: &Node) -> Vec<(String, Status, pelago_proto::identity
 
 /// What nodes said happened since.
 pub(crate) struct Watch {
-    events: Vec<broadcast::Receiver<NumberedEvent>>,
+    events: mpsc::UnboundedReceiver<Event>,
+    readers: JoinSet<()>,
     liars: Vec<NodeId>,
     suspected: usize,
     doubted: usize,
@@ -148,8 +152,14 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(nodes: &[Node]) -> Self {
+        let (heard, events) = mpsc::unbounded_channel();
+        let mut readers = JoinSet::new();
+        for node in nodes {
+            readers.spawn(read(node.events(), heard.clone()));
+        }
         Self {
-            events: nodes.iter().map(Node::events).collect(),
+            events,
+            readers,
             liars: Vec::new(),
             suspected: 0,
             doubted: 0,
@@ -165,25 +175,20 @@ impl Watch {
 
     /// Asserts that nobody was taken for dead or gone so far.
     pub(crate) fn look(&mut self) {
-        for events in &mut self.events {
-            loop {
-                use broadcast::error::TryRecvError;
-                let event = match events.try_recv() {
-                    Ok(event) => event.event,
-                    Err(TryRecvError::Lagged(missed)) => panic!("{missed} events were missed"),
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                };
-                if event.member.is_some_and(|id| self.liars.contains(&id)) {
-                    continue;
-                }
-                if event.kind == EventKind::Unreachable && !self.liars.is_empty() {
-                    self.doubted += 1;
-                    continue;
-                }
-                let lost = [EventKind::Dead, EventKind::Unreachable, EventKind::Clone];
-                assert!(!lost.contains(&event.kind), "{event:?}");
-                self.suspected += usize::from(event.kind == EventKind::Suspect);
+        while let Some(reader) = self.readers.try_join_next() {
+            reader.expect("no event is missed");
+        }
+        while let Ok(event) = self.events.try_recv() {
+            if event.member.is_some_and(|id| self.liars.contains(&id)) {
+                continue;
             }
+            if event.kind == EventKind::Unreachable && !self.liars.is_empty() {
+                self.doubted += 1;
+                continue;
+            }
+            let lost = [EventKind::Dead, EventKind::Unreachable, EventKind::Clone];
+            assert!(!lost.contains(&event.kind), "{event:?}");
+            self.suspected += usize::from(event.kind == EventKind::Suspect);
         }
     }
 
@@ -196,6 +201,22 @@ impl Watch {
     /// How often somebody looked unreachable since this was last asked.
     pub(crate) fn doubted(&mut self) -> usize {
         std::mem::take(&mut self.doubted)
+    }
+}
+
+/// Hears one node as fast as it speaks: it remembers only so much for those who read later.
+async fn read(mut events: broadcast::Receiver<NumberedEvent>, heard: mpsc::UnboundedSender<Event>) {
+    use broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                if heard.send(event.event).is_err() {
+                    return;
+                }
+            }
+            Err(RecvError::Lagged(missed)) => panic!("{missed} events were missed"),
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
