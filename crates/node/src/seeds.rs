@@ -1,13 +1,12 @@
 //! The configured names to join by, and the addresses behind them.
 //!
 //! Names are resolved on threads of their own (a resolver may block for half a minute), each within a deadline, again
-//! and again until the node has joined and every minute after that: addresses behind names change.
+//! and again while one does not resolve and every minute after that: addresses behind names change.
 
 use crate::{
     admit::allowed,
     api::Cause,
     inputs::{Command, Input, Inputs, Stopping},
-    publish::Published,
 };
 use ipnet::IpNet;
 use std::{
@@ -27,8 +26,8 @@ pub(crate) const LAN_PORT: u16 = 8702;
 pub(crate) const WAN_PORT: u16 = 8703;
 /// How long one name may take.
 const RESOLVE: Duration = Duration::from_secs(3);
-/// Between attempts while nobody was reached.
-const SOON: Duration = Duration::from_secs(1);
+/// Between attempts while a name does not resolve: at first, and twice that each time, up to a limit.
+const SOON: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// Between attempts after that.
 const LATER: Duration = Duration::from_secs(60);
 /// Names per pool, and addresses behind all of them.
@@ -53,6 +52,15 @@ struct Pool {
     port: u16,
     names: Mutex<Vec<String>>,
     addresses: Mutex<BTreeSet<SocketAddr>>,
+}
+
+/// What came of resolving.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// The addresses are others than before.
+    changed: bool,
+    /// Some name did not resolve.
+    failed: bool,
 }
 
 impl Seeds {
@@ -97,32 +105,46 @@ impl Seeds {
             .collect()
     }
 
-    /// Resolves until the node stops; tells the protocol whenever an address is new, and once in any case: that there are
-    /// no seeds is something to know.
-    pub(crate) async fn keep(self: Arc<Self>, inputs: Inputs, published: Arc<Published>) {
-        if lock(&self.lan.names).is_empty() && inputs.send(self.told()).await.is_err() {
-            return;
-        }
-        loop {
-            if self.refresh(&inputs).await.is_err() {
-                return;
+    /// Resolves until the node stops; tells the protocol whenever an address is new, and the first time in any case: without
+    /// seeds it goes on with those whom it remembers, or alone.
+    pub(crate) async fn keep(self: Arc<Self>, inputs: Inputs) {
+        let mut found = self.refresh_pools().await;
+        found.changed = true;
+        let (mut pause, most) = SOON;
+        while self.tell(found, &inputs).await.is_ok() {
+            if found.failed {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(most);
+            } else {
+                tokio::time::sleep(LATER).await;
+                (pause, _) = SOON;
             }
-            let joined = published.snapshot().view.joined;
-            tokio::time::sleep(if joined { LATER } else { SOON }).await;
+            found = self.refresh_pools().await;
         }
     }
 
     /// Resolves every name once.
     pub(crate) async fn refresh(&self, inputs: &Inputs) -> Result<(), Stopping> {
-        let lan = self.refresh_pool(&self.lan).await;
-        let wan = match &self.wan {
-            Some(wan) => self.refresh_pool(wan).await,
-            None => false,
-        };
-        if lan || wan {
+        self.tell(self.refresh_pools().await, inputs).await
+    }
+
+    async fn tell(&self, found: Found, inputs: &Inputs) -> Result<(), Stopping> {
+        if found.changed {
             inputs.send(self.told()).await?;
         }
         Ok(())
+    }
+
+    async fn refresh_pools(&self) -> Found {
+        let lan = self.refresh_pool(&self.lan).await;
+        let wan = match &self.wan {
+            Some(wan) => self.refresh_pool(wan).await,
+            None => Found::default(),
+        };
+        Found {
+            changed: lan.changed || wan.changed,
+            failed: lan.failed || wan.failed,
+        }
     }
 
     /// What the protocol is told.
@@ -134,8 +156,8 @@ impl Seeds {
         })
     }
 
-    /// `true` if the addresses changed. A name that does not resolve keeps what others gave.
-    async fn refresh_pool(&self, pool: &Pool) -> bool {
+    /// A name that does not resolve keeps what others gave.
+    async fn refresh_pool(&self, pool: &Pool) -> Found {
         let names = lock(&pool.names).clone();
         let mut found = BTreeSet::new();
         let mut failed = false;
@@ -157,7 +179,7 @@ impl Seeds {
         let found: BTreeSet<_> = found.into_iter().take(ADDRESSES).collect();
         let changed = *addresses != found;
         *addresses = found;
-        changed
+        Found { changed, failed }
     }
 
     /// The addresses behind a name on one pool, as `join` wants them: inside `allow`, and not this node's own.
@@ -299,5 +321,22 @@ mod tests {
             seeds.look_up("127.0.0.2", true).await.is_err(),
             "not on the WAN"
         );
+    }
+    /// Whoever is its own only seed, or cannot resolve any, must hear that there are none: it would wait for ever.
+    #[tokio::test]
+    async fn that_there_are_no_seeds_is_told_too() {
+        let own: SocketAddr = "127.0.0.1:8702".parse().expect("address");
+        for names in [vec![], vec!["127.0.0.1:8702"], vec!["nobody.invalid"]] {
+            let names = names.into_iter().map(String::from).collect();
+            let seeds = Arc::new(Seeds::new((names, Vec::new(), own), None));
+            let (inputs, mut queue) = crate::inputs::channel();
+            let keeping = tokio::spawn(seeds.keep(inputs));
+            let told = queue.recv().await.expect("told").input;
+            let Input::Command(Command::Seeds { lan, wan }) = told else {
+                panic!("{told:?}")
+            };
+            assert_eq!((lan.len(), wan.len()), (0, 0));
+            keeping.abort();
+        }
     }
 }

@@ -225,7 +225,7 @@ pub(crate) async fn start(config: Config) -> Result<Arc<Shared>, StartError> {
     };
     let driver = tokio::spawn(driver.run());
     tokio::spawn(ask::serve(asker, asked, stop.clone()));
-    spawn_until(&stop, seeds.keep(inputs, published));
+    spawn_until(&stop, seeds.keep(inputs));
     spawn_until(&stop, upkeep.clone().watch(shared.clone(), kept));
     if let Some(store) = store {
         spawn_until(
