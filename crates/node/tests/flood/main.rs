@@ -6,11 +6,14 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what long runs are for")]
 
+mod abuse;
 #[path = "../common/mod.rs"]
 mod common;
+mod forged;
 mod handshakes;
 mod kit;
 mod lan;
 mod members;
+mod raw;
 mod replay;
 mod streams;
