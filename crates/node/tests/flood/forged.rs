@@ -109,6 +109,7 @@ async fn connection_ids_are_changed_for_ever_to_no_effect() {
                     && newest > current
                 {
                     client.switch(id);
+                    client.ids.clear();
                     current = newest;
                 }
                 // Said again, because what is lost would leave the node with nothing to do.
