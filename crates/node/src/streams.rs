@@ -10,7 +10,7 @@ use crate::{
     links::Link,
 };
 use pelago_proto::federation::{MAX_MESSAGE, Peer, Tier};
-use quinn::{Connection, ConnectionError, ReadToEndError, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -66,6 +66,16 @@ pub(crate) enum StreamError {
     Timeout,
 }
 
+impl From<ReadError> for StreamError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(_) => Self::Reset,
+            ReadError::ConnectionLost(error) => error.into(),
+            other => Self::Stream(other.to_string()),
+        }
+    }
+}
+
 /// Opens a stream and writes the whole request.
 pub(crate) async fn open(
     connection: &Connection,
@@ -101,19 +111,20 @@ pub(crate) async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), Str
     })
 }
 
+/// The whole of what the peer writes, read in order: what leaves a gap then stays with the connection, which bounds how
+/// many fragments there may be. Read as it comes (quinn's own `read_to_end`), a byte would keep the datagram it came in.
 pub(crate) async fn read_to_end(
     receive: &mut RecvStream,
     limit: usize,
 ) -> Result<Vec<u8>, StreamError> {
-    receive
-        .read_to_end(limit)
-        .await
-        .map_err(|error| match error {
-            ReadToEndError::TooLong => StreamError::TooLarge,
-            ReadToEndError::Read(quinn::ReadError::Reset(_)) => StreamError::Reset,
-            ReadToEndError::Read(quinn::ReadError::ConnectionLost(error)) => error.into(),
-            ReadToEndError::Read(other) => StreamError::Stream(other.to_string()),
-        })
+    let mut message = Vec::new();
+    while let Some(chunk) = receive.read_chunk(limit + 1, true).await? {
+        message.extend_from_slice(&chunk.bytes);
+        if message.len() > limit {
+            return Err(StreamError::TooLarge);
+        }
+    }
+    Ok(message)
 }
 
 impl Service {

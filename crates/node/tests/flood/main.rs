@@ -6,15 +6,17 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what long runs are for")]
 
+mod abroad;
+mod abuse;
 #[path = "../common/mod.rs"]
 mod common;
-
-mod abroad;
+mod forged;
 mod handshakes;
 mod kit;
 mod lan;
 mod liar;
 mod lies;
 mod members;
+mod raw;
 mod replay;
 mod streams;

@@ -21,13 +21,16 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
 /// Connections per listener. When all are taken, the one that has been idle longest makes room.
 const CONNECTIONS: usize = 512;
+/// Connections that may wait to be accepted. With 128, which is usual, some hundred at once made others wait for a second:
+/// that is when the system tries again what it dropped.
+const BACKLOG: u32 = 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate behind a connection is looked at while nothing is asked.
 const JUDGED_AGAIN: Duration = Duration::from_millis(500);
@@ -59,12 +62,22 @@ pub(crate) enum Listener {
 }
 
 /// Binds a TCP address.
-pub(crate) async fn tcp(
+pub(crate) fn tcp(
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
 ) -> Result<(Listener, SocketAddr), ListenError> {
     let failed = |error| ListenError::Tcp { address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listen().map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((Listener::Tcp(listener, tls), bound))
 }
@@ -88,7 +101,12 @@ pub(crate) async fn unix(path: &Path) -> Result<Listener, ListenError> {
         }
         Err(_) => {}
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listen = || {
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = listen().map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
     Ok(Listener::Unix(listener, path.to_owned()))
 }
@@ -127,6 +145,7 @@ pub(crate) async fn accept(
             Some(Err(error)) => {
                 // Out of file descriptors, most likely: waiting lets some be closed.
                 pause = (pause * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
+                serving.shared.metrics.refused("accept");
                 tracing::warn!(%error, ?pause, "API cannot accept a connection");
                 tokio::time::sleep(pause).await;
                 continue;

@@ -56,6 +56,7 @@ impl Metrics {
             }));
         }
         for reason in [
+            "accept",
             "busy",
             "displaced",
             "not-allowed",

@@ -136,7 +136,7 @@ pub(crate) async fn start(
         } else {
             None
         };
-        let (listener, bound) = listen::tcp(bind, tls).await?;
+        let (listener, bound) = listen::tcp(bind, tls)?;
         address = Some(bound);
         listeners.push(listener);
     }
