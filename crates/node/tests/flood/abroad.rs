@@ -171,7 +171,14 @@ async fn a_server_that_withholds_and_signs_wrong_heads_holds_nothing_back() {
     let near: Vec<_> = near.cloned().collect();
     // Whom it is asked by, whoever comes and goes: everybody hears of it, abroad as well.
     for round in 0..3 {
-        let sent = tell(&[liar.clone()], &certificates, Tier::Wan, head, &mut watch).await;
+        let sent = tell(
+            std::slice::from_ref(&liar),
+            &certificates,
+            Tier::Wan,
+            head,
+            &mut watch,
+        )
+        .await;
         let mut config = world.node("west", &format!("late-{round}"), Role::Client);
         config.lan.join = vec![liar.me().lan_stream.to_string()];
         let late = start(config).await;
