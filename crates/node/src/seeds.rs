@@ -108,8 +108,13 @@ impl Seeds {
     /// Resolves until the node stops; tells the protocol whenever an address is new, and the first time in any case: without
     /// seeds it goes on with those whom it remembers, or alone.
     pub(crate) async fn keep(self: Arc<Self>, inputs: Inputs) {
+        // Nobody waits for names abroad to find out that there are none at home.
+        let alone = lock(&self.lan.names).is_empty();
+        if alone && inputs.send(self.told()).await.is_err() {
+            return;
+        }
         let mut found = self.refresh_pools().await;
-        found.changed = true;
+        found.changed |= !alone;
         let (mut pause, most) = SOON;
         while self.tell(found, &inputs).await.is_ok() {
             if found.failed {

@@ -1,37 +1,22 @@
 //! The binary without file descriptors to spare (M-16): its listeners wait, its gossip goes on, and afterwards it serves.
 
+mod common;
+
+use common::{PELAGO, Running, pelago};
 use std::{
     fs::{self, File},
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-const PELAGO: &str = env!("CARGO_BIN_EXE_pelago");
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Descriptors of the process, and connections that take more than those.
 const DESCRIPTORS: usize = 64;
 const CONNECTIONS: usize = 300;
 const CANNOT: &str = "API cannot accept a connection";
-
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn pelago(arguments: &str) -> Output {
-    let output = Command::new(PELAGO)
-        .args(arguments.split_whitespace())
-        .env_remove("PELAGO_ADDRESS")
-        .output();
-    output.expect("runs")
-}
 
 fn succeeds(arguments: &str) {
     let output = pelago(arguments);
@@ -93,7 +78,7 @@ impl World {
     }
 
     /// Starts an agent with so many descriptors that joins at this port.
-    fn start(&self, name: &str, ports: [u16; 2], join: Option<u16>, descriptors: usize) -> Agent {
+    fn start(&self, name: &str, ports: [u16; 2], join: Option<u16>, descriptors: usize) -> Running {
         let dir = self.path().display();
         let what = "--datacenter eu-west --role client --zone a --rack r1";
         succeeds(&format!("pki issue --dir {dir} --node {name} {what}"));
@@ -116,7 +101,7 @@ impl World {
             .stderr(File::create(self.log(name)).expect("a log"))
             .stdout(Stdio::null())
             .spawn();
-        Agent(child.expect("starts"))
+        Running(child.expect("starts"))
     }
 }
 

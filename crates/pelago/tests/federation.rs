@@ -1,31 +1,15 @@
 //! The binary as people use it: a federation in one process, asked from outside, until Ctrl-C.
 
+mod common;
+
+use common::{PELAGO, Running, pelago};
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
-
-const PELAGO: &str = env!("CARGO_BIN_EXE_pelago");
-
-struct Dev(Child);
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn pelago(arguments: &str) -> Output {
-    let output = Command::new(PELAGO)
-        .args(arguments.split_whitespace())
-        .env_remove("PELAGO_ADDRESS")
-        .output();
-    output.expect("runs")
-}
 
 fn code(arguments: &str) -> Option<i32> {
     pelago(arguments).status.code()
@@ -86,7 +70,7 @@ fn everybody_is_seen_from_everywhere_and_the_codes_are_right() {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let mut dev = Dev(child.expect("starts"));
+    let mut dev = Running(child.expect("starts"));
     let mut lines = BufReader::new(dev.0.stdout.take().expect("piped"))
         .lines()
         .map_while(Result::ok);
@@ -335,7 +319,7 @@ fn an_agent_starts_from_a_file_and_leaves_on_a_signal() {
         .arg(&file)
         .stderr(Stdio::null())
         .spawn();
-    let mut agent = Dev(child.expect("starts"));
+    let mut agent = Running(child.expect("starts"));
     let socket = format!("--address unix://{at}/api.sock");
     assert_eq!(
         code(&format!("wait --members 1 --timeout 20s {socket}")),

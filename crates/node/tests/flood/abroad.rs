@@ -2,8 +2,8 @@
 
 use crate::{
     common::{World, eventually, everyone_sees, members, start},
-    kit::{Watch, all_alive, alone, duration, federation, grown, rate, resident, risen},
-    liar::{Certificates, KINDS, Kind, head, questions, tell},
+    kit::{Watch, all_alive, alone, federation, grown, rate, resident},
+    liar::{Certificates, KINDS, Kind, ask_on, counted, head, questions, tell},
 };
 use pelago_node::Node;
 use pelago_pki::Role;
@@ -13,7 +13,7 @@ use pelago_proto::{
     wire::Reply,
 };
 use pelago_sim::lies::withheld;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Whether these servers reach each other's datacenters and see all of each other alive.
 async fn whole(honest: &[Node]) {
@@ -56,15 +56,10 @@ async fn a_whole_hostile_datacenter_changes_nothing_about_the_others() {
         what, lie, abroad, ..
     } in KINDS
     {
-        let (series, label) = abroad;
-        let counted = honest[0].samples();
+        let samples = honest[0].samples();
         let sent = tell(&liars, &certificates, Tier::Wan, lie, &mut watch).await;
         whole(&honest).await;
-        let drops = eventually(&format!("{what}: counted as {label}"), || async {
-            let risen = risen(&counted, &honest[0], series);
-            risen.into_iter().find(|(l, _)| l.starts_with(label))
-        })
-        .await;
+        let drops = counted(what, &samples, &honest[0], abroad).await;
         println!(
             "{what}: {}/s sent, {drops:?} at one, {} suspicions, {:+} KiB",
             rate(sent),
@@ -73,20 +68,10 @@ async fn a_whole_hostile_datacenter_changes_nothing_about_the_others() {
         );
         assert_eq!(watch.doubted(), 0, "{what}: nobody is accused from abroad");
     }
-    let (start, mut asked, mut answered) = (Instant::now(), 0u64, 0u64);
     let servers: Vec<_> = honest.iter().filter(|n| n.me().wan.is_some()).collect();
     let victim = servers[0].me().id;
     let questions = questions(&liars[0], &certificates, Tier::Wan, victim).await;
-    while start.elapsed() < duration() {
-        for question in &questions {
-            let to = servers[asked as usize % servers.len()].me();
-            let address = to.wan.expect("a server");
-            let answer = liars[0].put(Tier::Wan, to.id, address, question).await;
-            answered += u64::from(answer.is_ok());
-            asked += 1;
-        }
-        watch.look();
-    }
+    let (asked, answered) = ask_on(&liars[0], Tier::Wan, &servers, &questions, &mut watch).await;
     whole(&honest).await;
     println!(
         "questions: {}/s asked, {}/s answered, {} suspicions, {:+} KiB",

@@ -1,10 +1,10 @@
 //! A running member with a valid certificate that says what it should not, as fast as it can.
 
 use crate::{
-    common::{DEADLINE, World},
-    kit::{Watch, duration},
+    common::{DEADLINE, World, eventually},
+    kit::{Watch, duration, risen},
 };
-use pelago_node::{Node, hostile::Strings};
+use pelago_node::{Node, api::Sample, hostile::Strings};
 use pelago_proto::{
     federation::{MAX_MESSAGE, Tier},
     identity::NodeId,
@@ -15,7 +15,11 @@ use pelago_proto::{
 use pelago_sim::lies::{Speaker, Victim, accusation, noise};
 use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 /// Lies told before the protocol of whoever tells them gets its turn.
 const BATCH: u64 = 32;
@@ -34,8 +38,11 @@ pub(crate) struct Told<'a> {
     pub(crate) number: u64,
 }
 
-/// Certificates of everybody, as whoever was told them has them.
-pub(crate) struct Certificates(Vec<Vec<u8>>);
+/// Certificates of everybody, as whoever was told them has them, and what they say.
+pub(crate) struct Certificates {
+    leaves: Vec<Vec<u8>>,
+    read: OnceLock<BTreeMap<NodeId, Arc<Certified>>>,
+}
 
 impl Certificates {
     /// Of all nodes that this world gave one.
@@ -50,20 +57,25 @@ impl Certificates {
             let leaf = CertificateDer::from_pem_file(own.join(format!("{name}.pem")));
             leaf.expect("a certificate").to_vec()
         };
-        Self(nodes.iter().map(read).collect())
+        Self {
+            leaves: nodes.iter().map(read).collect(),
+            read: OnceLock::new(),
+        }
     }
 
-    fn read(&self, trust: &dyn Trust) -> BTreeMap<NodeId, Arc<Certified>> {
-        let certified = self.0.iter().map(|leaf| trust.certify(leaf));
-        certified
-            .map(|c| c.expect("certified"))
-            .map(|c| (c.id, c))
-            .collect()
+    fn read(&self, trust: &dyn Trust) -> &BTreeMap<NodeId, Arc<Certified>> {
+        self.read.get_or_init(|| {
+            let certified = self.leaves.iter().map(|leaf| trust.certify(leaf));
+            certified
+                .map(|c| c.expect("certified"))
+                .map(|c| (c.id, c))
+                .collect()
+        })
     }
 }
 
 /// Members of the liar's own datacenter, or servers of others, that it can lie to and about.
-pub(crate) fn cast(
+fn cast(
     strings: &mut Strings<'_>,
     tier: Tier,
     certificates: &Certificates,
@@ -110,6 +122,45 @@ pub(crate) async fn tell(
         watch.look();
     }
     sent
+}
+
+/// Asks one after another all of this, by turns, for as long as a flood lasts; returns how much was asked, and answered.
+pub(crate) async fn ask_on(
+    liar: &Node,
+    tier: Tier,
+    whom: &[&Node],
+    questions: &[Vec<u8>],
+    watch: &mut Watch,
+) -> (u64, u64) {
+    let (start, mut asked, mut answered) = (Instant::now(), 0u64, 0u64);
+    while start.elapsed() < duration() {
+        for question in questions {
+            let to = whom[asked as usize % whom.len()].me();
+            let address = match tier {
+                Tier::Lan => to.lan_stream,
+                Tier::Wan => to.wan.expect("a server"),
+            };
+            let answer = liar.put(tier, to.id, address, question).await;
+            answered += u64::from(answer.is_ok());
+            asked += 1;
+        }
+        watch.look();
+    }
+    (asked, answered)
+}
+
+/// Waits until a node has counted a lie, and says under which label and how often.
+pub(crate) async fn counted(
+    what: &str,
+    before: &[Sample],
+    node: &Node,
+    (series, label): Counted,
+) -> (String, u64) {
+    eventually(&format!("{what}: counted as {label}"), || async {
+        let risen = risen(before, node, series);
+        risen.into_iter().find(|(l, _)| l.starts_with(label))
+    })
+    .await
 }
 
 fn batch(

@@ -1,14 +1,14 @@
 //! Members with valid certificates that lie in what they say (M-08, M-11): alone, two of k, many of one rack.
 
 use crate::{
-    common::{World, eventually, everyone_sees, start, status},
-    kit::{Watch, all_alive, alone, duration, grown, rate, resident, risen, somebody_joins},
-    liar::{Certificates, KINDS, Kind, Lie, dead, doomed, questions, tell},
+    common::{World, everyone_sees, start, status},
+    kit::{Watch, all_alive, alone, grown, rate, resident, somebody_joins},
+    liar::{Certificates, KINDS, Kind, Lie, ask_on, counted, dead, doomed, questions, tell},
 };
 use pelago_node::Node;
 use pelago_pki::Role;
 use pelago_proto::{federation::Tier, view::Status};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// One node in each of these racks, the last of which lie, and certificates of all.
 async fn pool(
@@ -51,7 +51,6 @@ async fn whatever_one_member_says_nobody_dies_of_it() {
         let Kind {
             what, lie, at_home, ..
         } = kind;
-        let (series, label) = at_home;
         // Each kind from somebody new, who joins while the last one's lies are about.
         let mut config = world.node("west", &format!("liar-{number}"), Role::Client);
         config.lan.join = seeds(&honest);
@@ -60,14 +59,10 @@ async fn whatever_one_member_says_nobody_dies_of_it() {
         all_alive(&near).await;
         let certificates = Arc::new(Certificates::of(&world, &near));
         watch = watch.but(&liar[0]);
-        let counted = honest[0].samples();
+        let samples = honest[0].samples();
         let sent = tell(&liar, &certificates, Tier::Lan, lie, &mut watch).await;
         all_alive(&honest).await;
-        let drops = eventually(&format!("{what}: counted as {label}"), || async {
-            let risen = risen(&counted, &honest[0], series);
-            risen.into_iter().find(|(l, _)| l.starts_with(label))
-        })
-        .await;
+        let drops = counted(what, &samples, &honest[0], at_home).await;
         println!(
             "{what}: {}/s sent, {drops:?} at one, {} suspicions, {} unreachable, {:+} KiB",
             rate(sent),
@@ -115,16 +110,8 @@ async fn what_one_member_asks_changes_nothing_either() {
     let (liar, victim) = (&liars[0], honest[0].me().clone());
     let (before, mut watch) = (resident(), Watch::new(&honest).but(liar));
     let questions = questions(liar, &certificates, Tier::Lan, victim.id).await;
-    let (start, mut asked, mut answered) = (Instant::now(), 0u64, 0u64);
-    while start.elapsed() < duration() {
-        for question in &questions {
-            let to = honest[asked as usize % honest.len()].me();
-            let answer = liar.put(Tier::Lan, to.id, to.lan_stream, question).await;
-            answered += u64::from(answer.is_ok());
-            asked += 1;
-        }
-        watch.look();
-    }
+    let whom: Vec<_> = honest.iter().collect();
+    let (asked, answered) = ask_on(liar, Tier::Lan, &whom, &questions, &mut watch).await;
     all_alive(&honest).await;
     println!(
         "questions: {}/s asked, {}/s answered, {} suspicions, {:+} KiB",

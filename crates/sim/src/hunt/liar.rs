@@ -126,6 +126,7 @@ impl Liars {
         }
     }
 
+    /// What others never said, signed by itself.
     fn forge(&mut self, world: &mut World, host: usize) {
         let Some((_, victim, third)) = self.two(world, host) else {
             return;
