@@ -1,4 +1,4 @@
-//! A node that heard nobody for a while does not hold that against those who answer last.
+//! A node that heard nobody, or fewer than half, for a while does not hold that against those who answer last.
 
 mod common;
 
@@ -16,19 +16,23 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const FLOOR: Duration = Duration::from_millis(2_200);
 const FIRST: NodeId = NodeId([1; 16]);
-const LAST: NodeId = NodeId([2; 16]);
+const LAST: NodeId = NodeId([9; 16]);
 
-/// Three members, one of whom is this node, and what it does.
+/// One member, and what it does.
 struct Loner {
     pool: Pool,
     now: Time,
+    others: Vec<NodeId>,
+    /// How often all but the last refuted.
+    refuted: u64,
     /// The newest ping to each.
     pings: BTreeMap<NodeId, u64>,
-    /// Of how much silence it accused the one that answers last.
-    accused_of: Vec<(Time, Duration)>,
+    /// Of how much silence it accused the one that answers last, and whether that counts.
+    accused_of: Vec<(Time, Duration, bool)>,
 }
 
-fn loner() -> Loner {
+/// Knows the first, the last and as many between them.
+fn loner(between: u8) -> Loner {
     let place = || Place {
         zone: label("a"),
         rack: label("r1"),
@@ -36,32 +40,45 @@ fn loner() -> Loner {
     let profile = Profile::lan(ms(200), Tuning::default());
     let rng = ChaCha12Rng::from_seed([7; 32]);
     let mut pool = Pool::new(NodeId::default(), place(), 0, profile, rng, NOW);
-    for (position, id) in [(1, FIRST), (2, LAST)] {
-        let address = ([10, 0, 0, 1], 7_000).into();
-        let contact = Arc::new(Contact {
-            id,
-            place: place(),
-            position,
-            address,
-            stream: address,
-            key: [0; 32],
-            incarnation: at(1, 0),
-            floor: FLOOR,
-        });
-        let news = News {
-            contact,
-            incarnation: at(1, 0),
-            standing: Standing::Alive,
-            charges: Vec::new(),
-        };
-        pool.upsert(news, NOW);
-        pool.introduced(&id);
+    let others: Vec<NodeId> = std::iter::once(FIRST)
+        .chain((0..between).map(|n| NodeId([2 + n; 16])))
+        .chain([LAST])
+        .collect();
+    for id in &others {
+        pool.upsert(news(*id, 0, Standing::Alive), NOW);
+        pool.introduced(id);
     }
     Loner {
         pool,
         now: NOW,
+        others,
+        refuted: 0,
         pings: BTreeMap::new(),
         accused_of: Vec::new(),
+    }
+}
+
+/// What is held about one of them: after so many refutations, it stands so.
+fn news(id: NodeId, refuted: u64, standing: Standing) -> News {
+    let address = ([10, 0, 0, 1], 7_000).into();
+    let contact = Arc::new(Contact {
+        id,
+        place: Place {
+            zone: label("a"),
+            rack: label("r1"),
+        },
+        position: u64::from(id.0[0]),
+        address,
+        stream: address,
+        key: [0; 32],
+        incarnation: at(1, refuted),
+        floor: FLOOR,
+    });
+    News {
+        contact,
+        incarnation: at(1, refuted),
+        standing,
+        charges: Vec::new(),
     }
 }
 
@@ -82,8 +99,18 @@ impl Loner {
                         self.pings.insert(to, number);
                     }
                     Action::Accuse {
-                        accused, silent, ..
-                    } if accused == LAST => self.accused_of.push((self.now, silent)),
+                        accused,
+                        silent,
+                        quorate,
+                        ..
+                    } => {
+                        if accused == LAST {
+                            self.accused_of.push((self.now, silent, quorate));
+                        }
+                        let at = if accused == LAST { 0 } else { self.refuted };
+                        let news = news(accused, at, Standing::Suspect);
+                        self.pool.upsert(news, self.now);
+                    }
                     Action::Stream { to, .. } => self.pool.stream_answered(&to, false, self.now),
                     _ => {}
                 }
@@ -96,21 +123,31 @@ impl Loner {
         }
     }
 
-    /// Accusations beyond the floor, by when they were made.
+    /// All but the last are heard to have refuted what was held against them.
+    fn refute(&mut self) {
+        self.refuted += 1;
+        for id in self.others.iter().filter(|id| **id != LAST) {
+            let news = news(*id, self.refuted, Standing::Alive);
+            self.pool.upsert(news, self.now);
+        }
+    }
+
+    /// Accusations that count and are beyond the floor, by when they were made.
     fn beyond_the_floor(&self) -> Vec<Time> {
         let beyond = self
             .accused_of
             .iter()
-            .filter(|(_, silent)| *silent >= FLOOR);
-        beyond.map(|(at, _)| *at).collect()
+            .filter(|(_, silent, quorate)| *quorate && *silent >= FLOOR);
+        beyond.map(|(at, ..)| *at).collect()
     }
 }
 
 #[test]
 fn silence_counts_anew_once_somebody_answers_again() {
-    let mut loner = loner();
+    let mut loner = loner(0);
     loner.goes_on(secs(5), &[FIRST, LAST]);
     loner.goes_on(ms(1_800), &[]);
+    loner.refute();
     let back = loner.now;
     loner.goes_on(secs(8), &[FIRST]);
     let beyond = loner.beyond_the_floor();
@@ -122,10 +159,53 @@ fn silence_counts_anew_once_somebody_answers_again() {
 
 #[test]
 fn one_that_falls_silent_alone_is_accused_at_its_floor() {
-    let mut loner = loner();
+    let mut loner = loner(0);
     loner.goes_on(secs(5), &[FIRST, LAST]);
     let alone = loner.now;
     loner.goes_on(secs(5), &[FIRST]);
+    let beyond = loner.beyond_the_floor();
+    let first = *beyond.first().expect("it is accused for good");
+    assert!(
+        first.since(alone) < FLOOR + secs(1),
+        "{:?} after",
+        first.since(alone)
+    );
+}
+
+/// Two of six are cut off together: each goes on hearing the other. When the cut heals the last one is slow to answer.
+#[test]
+fn silence_counts_anew_once_half_of_the_others_are_reached_again() {
+    let mut loner = loner(3);
+    let others = loner.others.clone();
+    loner.goes_on(secs(5), &others);
+    loner.goes_on(secs(3), &[FIRST]);
+    assert_eq!(loner.beyond_the_floor(), [], "it is not quorate");
+    loner.refute();
+    let back = loner.now;
+    loner.goes_on(secs(8), &others[..4]);
+    let beyond = loner.beyond_the_floor();
+    let first = *beyond
+        .first()
+        .expect("who stays silent is accused for good");
+    assert!(first >= back + FLOOR, "{:?} after", first.since(back));
+}
+
+/// Somebody accuses half of the others again and again, who refute at once: that must not keep anybody gone alive.
+#[test]
+fn moments_without_half_of_the_others_keep_nobody_alive() {
+    let mut loner = loner(3);
+    let others = loner.others.clone();
+    loner.goes_on(secs(5), &others);
+    let alone = loner.now;
+    while loner.now < alone + secs(6) {
+        for id in &others[..3] {
+            let news = news(*id, loner.refuted, Standing::Suspect);
+            loner.pool.upsert(news, loner.now);
+        }
+        loner.goes_on(ms(100), &others[..4]);
+        loner.refute();
+        loner.goes_on(ms(400), &others[..4]);
+    }
     let beyond = loner.beyond_the_floor();
     let first = *beyond.first().expect("it is accused for good");
     assert!(

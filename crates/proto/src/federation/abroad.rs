@@ -25,7 +25,11 @@ impl Federation {
     pub(super) fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival) -> bool {
         match (&claim.body, self.own().roster.get(&claim.subject())) {
             (Body::Record(_), None) | (Body::Removal(_), _) => true,
-            (Body::Accusation(_), Some(_)) => arrival.age >= STOOD,
+            // Of the life that we know only: an accuser's word about a later one would take the place of what it said of this one,
+            // and without it whoever is dead here would be alive again, and not lost enough to have its last words heard.
+            (Body::Accusation(a), Some(held)) => {
+                arrival.age >= STOOD && a.incarnation == held.incarnation()
+            }
             _ => false,
         }
     }

@@ -4,11 +4,6 @@
 
 use super::{Action, Pool, Route, detector::Purpose, spacing};
 use crate::{federation::ProbeId, identity::NodeId, time::Time, wire::Frame};
-use std::time::Duration;
-
-/// Nobody answers for so long, whoever is asked: it is us. Longer than a few lost packets take, shorter than what is held
-/// against others.
-const DEAF: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// An ack came in.
@@ -87,22 +82,6 @@ impl Pool {
             .and_then(|w| w.probe.as_mut())
         {
             probe.stream = false;
-        }
-    }
-
-    /// Somebody answered. If nobody had, whomever we asked, the silence was ours: starved or cut off, we would otherwise hold
-    /// against whoever answers a moment later than the first what everybody was silent for.
-    fn reached(&mut self, now: Time) {
-        let silence = now.since(self.detector.reached);
-        self.detector.reached = now;
-        let missed = std::mem::take(&mut self.detector.missed).len();
-        let deaf = silence >= DEAF && missed > 1 && missed >= self.detector.watches.len();
-        if deaf && self.profile.tuning.deafness {
-            self.tally.deaf += 1;
-            for watch in self.detector.watches.values_mut() {
-                watch.silent_since = None;
-                watch.last_try = None;
-            }
         }
     }
 

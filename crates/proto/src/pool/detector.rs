@@ -122,6 +122,8 @@ pub(super) struct Detector {
     pub(super) reached: Time,
     /// Whose pings went unanswered since then.
     pub(super) missed: BTreeSet<NodeId>,
+    /// Since when fewer than half of the others are unaccused.
+    pub(super) apart: Option<Time>,
     /// Whose turn it was last, from a random start: the fallback while views differ.
     pub(super) turn: Option<usize>,
     pub(super) next_random: Time,
@@ -138,6 +140,7 @@ impl Detector {
             sample: Sample::default(),
             reached: now,
             missed: BTreeSet::new(),
+            apart: None,
             turn: None,
             next_random: now,
             next_nack: Time::NEVER,

@@ -5,6 +5,7 @@
 //! what it wants signed or asked goes out as an [`Action`].
 
 mod answers;
+mod deafness;
 mod detector;
 mod gossip;
 pub mod health;
@@ -167,7 +168,7 @@ pub struct Tally {
     pub failures: u64,
     /// Times that our own loop was found late.
     pub late: u64,
-    /// Times that nobody had answered for long, and then somebody did.
+    /// Times that nobody, or fewer than half, had answered for long, and then enough did.
     pub deaf: u64,
     /// Pushes of news.
     pub pushes: u64,
@@ -249,6 +250,7 @@ impl Pool {
         if change.moved {
             self.ring_changed(position);
             change.was_at.inspect(|was_at| self.ring_changed(*was_at));
+            self.weigh(now);
             if matches!(standing, Standing::Suspect | Standing::Unreachable) {
                 self.accused(&id, now);
             }

@@ -325,7 +325,7 @@ impl<'a> Player<'a> {
                 }
                 for cut in cuts {
                     if !wan {
-                        truth.cut(cut, sources.clone(), targets.clone());
+                        truth.cut(cut, sources.clone(), targets.clone(), now);
                     }
                     ends.push(End::Cut(cut, !wan));
                 }

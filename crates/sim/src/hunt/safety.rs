@@ -150,6 +150,16 @@ impl Safety {
         let view = process.federation.view(now);
         let before = std::mem::take(&mut shown.members);
         let mut members = BTreeMap::new();
+        let at_home = view.datacenters.get(&view.datacenter);
+        for member in at_home.iter().flat_map(|home| home.members.iter()) {
+            let dead = (member.incarnation, Status::Dead);
+            if let Some(whom) = world.ids.get(&member.id)
+                && member.status == dead.1
+                && before.get(&member.id) != Some(&dead)
+            {
+                self.truth.found_dead(*whom, now);
+            }
+        }
         for (label, datacenter) in &view.datacenters {
             if view.role == Role::Client && *label != view.datacenter {
                 let detail = format!("{name}, a client, shows {label}");

@@ -32,8 +32,10 @@ pub(crate) struct Truth {
     disturbed: BTreeMap<usize, Time>,
     /// When a tolerable pause last ended.
     paused: BTreeMap<usize, Time>,
-    /// Standing cuts inside datacenters: who cannot send to whom.
-    cuts: BTreeMap<u64, (Vec<usize>, Vec<usize>)>,
+    /// Standing cuts inside datacenters: since when, and who cannot send to whom.
+    cuts: BTreeMap<u64, (Time, Vec<usize>, Vec<usize>)>,
+    /// When each host was last found dead by somebody in its own datacenter.
+    found_dead: BTreeMap<usize, Time>,
     /// Who means harm.
     pub(crate) liars: BTreeSet<usize>,
     /// Whose certificate was revoked.
@@ -140,8 +142,21 @@ impl Truth {
     }
 
     /// A cut inside datacenters begins.
-    pub(crate) fn cut(&mut self, cut: u64, from: Vec<usize>, to: Vec<usize>) {
-        self.cuts.insert(cut, (from, to));
+    pub(crate) fn cut(&mut self, cut: u64, from: Vec<usize>, to: Vec<usize>, now: Time) {
+        self.cuts.insert(cut, (now, from, to));
+    }
+
+    /// Somebody at home finds a host dead, rightly or not.
+    pub(crate) fn found_dead(&mut self, host: usize, now: Time) {
+        self.found_dead.insert(host, now);
+    }
+
+    /// Whether a host may be dead for those whom the standing cuts part it from: found so since, or so shortly before that its
+    /// refutation may not have come through.
+    fn may_be_dead_beyond(&self, host: usize) -> bool {
+        let first = self.cuts.values().map(|(since, ..)| *since).min();
+        let found = self.found_dead.get(&host);
+        found.is_some_and(|found| first.is_some_and(|first| *found + PEACE >= first))
     }
 
     /// A cut ends.
@@ -164,7 +179,7 @@ impl Truth {
     fn cut_off(&self, world: &World) -> BTreeSet<usize> {
         let mut apart: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let datacenter = |host: usize| &world.slots[host].who.datacenter;
-        for (from, to) in self.cuts.values() {
+        for (_, from, to) in self.cuts.values() {
             for (a, b) in from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))) {
                 if a != b && datacenter(a) == datacenter(b) {
                     apart.entry(a).or_default().insert(b);
@@ -186,7 +201,7 @@ impl Truth {
             .filter(|(host, others)| {
                 let label = datacenter(**host);
                 let few = others.len() >= 2 || world.members(label.as_str()).len() <= 2;
-                seen_twice(label) || (few && !is_in_larger_part(world, &apart, **host))
+                seen_twice(label) || (few && !self.is_in_larger_part(world, &apart, **host))
             })
             .map(|(host, _)| *host)
             .collect()
@@ -249,24 +264,31 @@ impl Truth {
     pub(crate) fn highest(&self, id: &NodeId) -> Incarnation {
         self.highest.get(id).copied().unwrap_or_default()
     }
-}
 
-/// Whether a host is, with more than half of its datacenter, on one side of a clean split: whoever is on the other side is not
-/// quorate, and holds nobody dead.
-fn is_in_larger_part(world: &World, apart: &BTreeMap<usize, BTreeSet<usize>>, host: usize) -> bool {
-    let nobody = BTreeSet::new();
-    let cut = |host: usize| apart.get(&host).unwrap_or(&nobody);
-    let datacenter = &world.slots[host].who.datacenter;
-    let members = || {
-        let slots = world.slots.iter().enumerate();
-        slots.filter(|(_, slot)| slot.who.datacenter == *datacenter)
-    };
-    let runs = |slot: &Slot| slot.process.is_some();
-    let together = members().filter(|(other, slot)| runs(slot) && !cut(host).contains(other));
-    let larger = 2 * together.count() > members().count();
-    larger
-        && cut(host).iter().all(|other| {
-            let mut met = members().filter(|(third, _)| !cut(host).contains(third));
-            met.all(|(third, _)| cut(*other).contains(&third))
-        })
+    /// Whether a host is, with more than half of its datacenter, on one side of a clean split: whoever is on the other side is not
+    /// quorate, and holds nobody dead. Those whom the other side may hold dead already do not count there.
+    fn is_in_larger_part(
+        &self,
+        world: &World,
+        apart: &BTreeMap<usize, BTreeSet<usize>>,
+        host: usize,
+    ) -> bool {
+        let nobody = BTreeSet::new();
+        let cut = |host: usize| apart.get(&host).unwrap_or(&nobody);
+        let datacenter = &world.slots[host].who.datacenter;
+        let members = || {
+            let slots = world.slots.iter().enumerate();
+            slots.filter(|(_, slot)| slot.who.datacenter == *datacenter)
+        };
+        let counts = |other: usize, slot: &Slot| {
+            slot.process.is_some() && !cut(host).contains(&other) && !self.may_be_dead_beyond(other)
+        };
+        let together = members().filter(|(other, slot)| counts(*other, slot));
+        let larger = 2 * together.count() > members().count();
+        larger
+            && cut(host).iter().all(|other| {
+                let mut met = members().filter(|(third, _)| !cut(host).contains(third));
+                met.all(|(third, _)| cut(*other).contains(&third))
+            })
+    }
 }
