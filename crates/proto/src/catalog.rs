@@ -273,6 +273,12 @@ impl Known {
         Some(held.item(now))
     }
 
+    /// Whether its newest head names a roster that we have not had lately.
+    pub fn is_behind(&self, now: Time) -> bool {
+        let newest = self.heads.values().max_by_key(|h| h.made);
+        newest.is_some_and(|h| !self.roster.digests().knows(h.head.digest, now))
+    }
+
     /// Newest heads first, at most `count`, for passing on.
     pub fn heads(&self, count: usize, now: Time) -> Vec<HeadItem> {
         let mut held: Vec<_> = self.heads.values().collect();

@@ -271,6 +271,8 @@ pub enum Reply {
     Heads {
         /// Of all datacenters.
         heads: Vec<HeadItem>,
+        /// Set hash of each other datacenter's roster as the answerer holds it.
+        held: Vec<(Label, u64)>,
     },
     /// To [`Ask::Seats`].
     Seats {
@@ -675,7 +677,11 @@ impl Reply {
                 pack(5, (entries, buckets))
             }
             Self::Given { bundles } => pack(6, bundles_out(bundles)),
-            Self::Heads { heads } => pack(7, heads_out(heads)),
+            Self::Heads { heads, held } => {
+                let held: Vec<(&Label, Bytes8)> =
+                    held.iter().map(|(dc, h)| (dc, bytes(*h))).collect();
+                pack(7, (heads_out(heads), held))
+            }
             Self::Seats {
                 bundles,
                 authorities,
@@ -739,9 +745,13 @@ impl Reply {
             6 => Ok(Self::Given {
                 bundles: bundles_in(unpack(input)?),
             }),
-            7 => Ok(Self::Heads {
-                heads: heads_in(unpack(input)?),
-            }),
+            7 => {
+                let (heads, held): (Vec<HeadWire>, Vec<(Label, Bytes8)>) = unpack(input)?;
+                Ok(Self::Heads {
+                    heads: heads_in(heads),
+                    held: held.into_iter().map(|(dc, h)| (dc, hash(h))).collect(),
+                })
+            }
             8 => {
                 let (bundles, authorities): (Vec<BundleWire>, Vec<(ByteBuf, ByteBuf)>) =
                     unpack(input)?;

@@ -432,7 +432,13 @@ fn answers_keep_their_bytes() {
                 bundles: vec![bare(1), bundle(2)],
             },
         ),
-        ("heads", Reply::Heads { heads: vec![head] }),
+        (
+            "heads",
+            Reply::Heads {
+                heads: vec![head],
+                held: vec![(label("dc2"), 0x1122_3344_5566_7788)],
+            },
+        ),
         (
             "seats",
             Reply::Seats {

@@ -108,9 +108,9 @@ fn omitted(answer: Vec<u8>) -> Vec<u8> {
             let (entries, buckets) = (Vec::new(), Vec::new());
             Reply::Differences { entries, buckets }.encode()
         }
-        Ok(Reply::Heads { .. }) => {
+        Ok(Reply::Heads { held, .. }) => {
             let heads = Vec::new();
-            Reply::Heads { heads }.encode()
+            Reply::Heads { heads, held }.encode()
         }
         _ => answer,
     }

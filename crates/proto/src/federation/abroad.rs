@@ -6,7 +6,7 @@ use crate::{
     claim::{Basis, Body, Claim, Verified},
     identity::NodeId,
     pool::{Peer, Standing},
-    roster::k,
+    roster::{Entry, k},
     time::Time,
     view::Status,
     wire::{Bundle, Item},
@@ -25,13 +25,21 @@ impl Federation {
     pub(super) fn may_enter_from_wan(&self, claim: &Claim, arrival: Arrival) -> bool {
         match (&claim.body, self.own().roster.get(&claim.subject())) {
             (Body::Record(_), None) | (Body::Removal(_), _) => true,
-            // Of the life that we know only: an accuser's word about a later one would take the place of what it said of this one,
-            // and without it whoever is dead here would be alive again, and not lost enough to have its last words heard.
             (Body::Accusation(a), Some(held)) => {
-                arrival.age >= STOOD && a.incarnation == held.incarnation()
+                let later = a.incarnation > held.incarnation();
+                arrival.age >= STOOD && !(later && Self::rests_on(held, &claim.signer))
             }
             _ => false,
         }
+    }
+
+    /// Whether this accuser's word alone keeps somebody lost. Its word about a later life takes the place of that, and who is not lost
+    /// does not have its last words heard from abroad, without which the later word counts for nothing.
+    fn rests_on(held: &Entry, accuser: &NodeId) -> bool {
+        let floor = held.record().floor();
+        let mut counting = held.standing().filter(|c| c.counts(floor));
+        matches!(held.status, Status::Dead | Status::Unreachable)
+            && counting.all(|c| c.accuser.id == *accuser)
     }
 
     /// Last words that reached only other datacenters enter once they have stood there for a while: nobody can be told of them

@@ -5,6 +5,7 @@ use super::{
     stream::{PATIENCE, Purpose},
 };
 use crate::{
+    catalog::Known,
     election::Decision,
     identity::{Label, NodeId},
     pool::{Peer, Standing},
@@ -23,6 +24,10 @@ use std::{
 const BEAT: Duration = Duration::from_millis(250);
 /// Elections wait this long after joining, so that seats held already are seen.
 const SETTLE: Duration = Duration::from_millis(500);
+/// A server asks a fellow seat for heads this often.
+const HEADS: Duration = Duration::from_secs(1);
+/// So many times in a row with every beat instead, while the heads are ahead of the rosters that go with them.
+const HURRIED: u8 = 4;
 /// A WAN address that answered is asked again after this.
 const WAN_AGAIN: Duration = Duration::from_secs(5);
 /// One that did not: between half a second and three.
@@ -39,6 +44,9 @@ const DOMAIN_MEMBERS: usize = 3;
 pub(super) struct Duties {
     beat: Time,
     second: Time,
+    heads: Time,
+    /// How often in a row heads were asked for early.
+    hurried: u8,
     reap: Time,
     wan_seeds: Vec<SocketAddr>,
     /// Next dial per WAN address.
@@ -60,6 +68,8 @@ impl Duties {
         Self {
             beat: now + jitter(rng, 250),
             second: now + jitter(rng, 1_000),
+            heads: now + jitter(rng, 1_000),
+            hurried: 0,
             reap: now + Duration::from_secs(10),
             wan_seeds: Vec::new(),
             wan_next: BTreeMap::new(),
@@ -121,12 +131,15 @@ impl Federation {
         if self.duties.second <= now {
             self.duties.second = now + Duration::from_secs(1);
             self.heal(now);
-            self.fetch_heads();
             self.watch_reachability(now);
             if self.is_server() {
                 // Ages moved on.
                 self.changed();
             }
+        }
+        if self.duties.heads <= now {
+            self.duties.heads = now + HEADS;
+            self.fetch_heads();
         }
         if self.duties.reap <= now {
             self.duties.reap = now + Duration::from_secs(10);
@@ -210,6 +223,18 @@ impl Federation {
                 PATIENCE,
                 Purpose::Heads,
             );
+        }
+    }
+
+    /// A fellow answered. If what it holds itself is behind the heads that it passed on, it will have more in a moment, or another has.
+    pub(super) fn heads_fetched(&mut self, now: Time) {
+        let own = &self.me.datacenter;
+        let behind = |(dc, known): (&Label, &Known)| dc != own && known.is_behind(now);
+        if self.is_seated() || !self.catalog.iter().any(behind) {
+            self.duties.hurried = 0;
+        } else if self.duties.hurried < HURRIED {
+            self.duties.hurried += 1;
+            self.duties.heads = now;
         }
     }
 

@@ -13,6 +13,9 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Members asked for, and members told, in one reconciliation: the rest comes with the next one.
+const AT_MOST: usize = 1_024;
+
 /// What a peer showed of its roster: the entries in the prefixes that differ.
 pub(super) struct Shown {
     /// Length of the prefixes, as we asked.
@@ -21,6 +24,21 @@ pub(super) struct Shown {
     pub(super) entries: Vec<(NodeId, u64)>,
     /// The prefixes that the entries cover.
     pub(super) buckets: Vec<u32>,
+}
+
+/// What a peer is asked for and told, in as many rounds as that takes.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) tier: Tier,
+    pub(super) to: NodeId,
+    pub(super) datacenter: Label,
+    /// What they have otherwise, and its hash there: still to be asked for, and asked for in this round.
+    ask: Vec<(NodeId, u64)>,
+    asked: Vec<(NodeId, u64)>,
+    /// What is still to be told.
+    tell: Vec<NodeId>,
+    /// What came of it so far.
+    gain: Gain,
 }
 
 impl Federation {
@@ -47,7 +65,8 @@ impl Federation {
         }
     }
 
-    /// Second step: asks for what they have otherwise, and tells what we have otherwise.
+    /// Second step: what they have otherwise is asked for, what they lack is told. Each peer is asked from its own place on, so that
+    /// two asked at once answer with different parts.
     pub(super) fn exchange(
         &mut self,
         tier: Tier,
@@ -61,41 +80,113 @@ impl Federation {
         };
         let theirs: BTreeMap<NodeId, u64> = shown.entries.iter().copied().collect();
         let buckets: BTreeSet<u32> = shown.buckets.iter().copied().collect();
-        let want: Vec<NodeId> = theirs
-            .iter()
+        let ask = theirs
+            .range(to..)
+            .chain(theirs.range(..to))
             .filter(|(id, h)| **id != self.me.id && known.roster.hash_of(id) != **h)
-            .map(|(id, _)| *id)
-            .take(WANTED)
+            .map(|(id, h)| (*id, *h))
+            .take(AT_MOST)
             .collect();
-        let mut give = Vec::new();
-        let mut size = 0;
-        for (id, hash) in known.roster.hashes() {
-            let bucket = u32::try_from(bucket_of(&id, shown.bits));
-            let differing = bucket.is_ok_and(|b| buckets.contains(&b));
-            let same = theirs.get(&id).is_some_and(|h| *h == hash);
-            if differing && !same && hash != 0 && size < PAGE {
-                let bundle = self.bundle(&datacenter, &id, now);
-                size += bundle.as_ref().map_or(0, weight);
-                give.extend(bundle);
-            }
-        }
-        if want.is_empty() && give.is_empty() {
-            return self.repair_done(&datacenter, &to, Gain::Nothing, now);
-        }
-        let purpose = Purpose::Exchange {
+        let tell = known.roster.hashes().filter(|(id, hash)| {
+            let bucket = u32::try_from(bucket_of(id, shown.bits));
+            // About ourselves nobody knows better.
+            let lacks = match theirs.get(id) {
+                Some(theirs) => *id == self.me.id && theirs != hash,
+                None => *hash != 0,
+            };
+            lacks && bucket.is_ok_and(|b| buckets.contains(&b))
+        });
+        let tell = tell.map(|(id, _)| id).take(AT_MOST).collect();
+        let exchange = Exchange {
             tier,
             to,
-            datacenter: datacenter.clone(),
-            told: !give.is_empty(),
-            more: want.len() == WANTED || size >= PAGE,
+            datacenter,
+            ask,
+            asked: Vec::new(),
+            tell,
+            gain: Gain::Nothing,
         };
+        self.next_round(exchange, now);
+    }
+
+    /// So many answers came, with news or without. What they have otherwise even now, they are told: we know more.
+    pub(super) fn exchanged(
+        &mut self,
+        mut exchange: Exchange,
+        answers: usize,
+        news: bool,
+        now: Time,
+    ) {
+        let asked = std::mem::take(&mut exchange.asked);
+        let whole = answers >= asked.len();
+        let still = asked
+            .into_iter()
+            .filter(|(id, h)| self.differs(&exchange.datacenter, id, *h));
+        if news {
+            exchange.gain = Gain::Learnt;
+        }
+        if whole {
+            exchange.tell.extend(still.map(|(id, _)| id));
+        } else if news {
+            exchange.ask.extend(still);
+        }
+        self.next_round(exchange, now);
+    }
+
+    /// Asks for as many as are answered at once, and tells a page; ends if there is neither.
+    fn next_round(&mut self, mut exchange: Exchange, now: Time) {
+        let (tier, to) = (exchange.tier, exchange.to);
+        let datacenter = exchange.datacenter.clone();
+        exchange
+            .ask
+            .retain(|(id, h)| self.differs(&datacenter, id, *h));
+        let rest = exchange.ask.split_off(exchange.ask.len().min(WANTED));
+        exchange.asked = std::mem::replace(&mut exchange.ask, rest);
+        let mut give = Vec::new();
+        let mut size = 0;
+        while size < PAGE
+            && let Some(id) = exchange.tell.pop()
+        {
+            let bundle = self.bundle(&datacenter, &id, now);
+            size += bundle.as_ref().map_or(0, weight);
+            give.extend(bundle);
+        }
+        if exchange.asked.is_empty() && give.is_empty() {
+            return self.repair_done(&datacenter, &to, exchange.gain, now);
+        }
+        if exchange.gain == Gain::Nothing && !give.is_empty() {
+            exchange.gain = Gain::Told;
+        }
+        self.goes_on(&datacenter, to, now);
         let ask = Ask::Exchange {
             datacenter: datacenter.clone(),
-            want,
+            want: exchange.asked.iter().map(|(id, _)| *id).collect(),
             give,
         };
-        if !self.ask(tier, Some(to), None, &ask, PATIENCE, purpose) {
+        if !self.ask(
+            tier,
+            Some(to),
+            None,
+            &ask,
+            PATIENCE,
+            Purpose::Exchange(exchange),
+        ) {
             self.repair_done(&datacenter, &to, Gain::Nothing, now);
+        }
+    }
+
+    /// Whether a member of ours, or one that we do not know, is known otherwise there.
+    fn differs(&self, datacenter: &Label, id: &NodeId, theirs: u64) -> bool {
+        let known = self.catalog.get(datacenter);
+        known.is_some_and(|known| known.roster.hash_of(id) != theirs)
+    }
+
+    /// A reconciliation takes another round.
+    fn goes_on(&mut self, datacenter: &Label, with: NodeId, now: Time) {
+        if *datacenter == self.me.datacenter {
+            self.lan.repair.goes_on(with, now);
+        } else if let Some(known) = self.catalog.get_mut(datacenter) {
+            known.repair.goes_on(with, now);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Questions over streams: one message there, one back.
 
 use super::{
-    Federation, MAX_MESSAGE, Peer, RequestError, RequestId, Tier, admit::Arrival, reconcile::Shown,
+    Federation, MAX_MESSAGE, Peer, RequestError, RequestId, Tier,
+    admit::Arrival,
+    reconcile::{Exchange, Shown},
 };
 use crate::{
     identity::{Label, NodeId, Role},
@@ -44,13 +46,7 @@ pub(super) enum Purpose {
         datacenter: Label,
         bits: u8,
     },
-    Exchange {
-        tier: Tier,
-        to: NodeId,
-        datacenter: Label,
-        told: bool,
-        more: bool,
-    },
+    Exchange(Exchange),
     Heads,
     Seats {
         address: Option<SocketAddr>,
@@ -210,7 +206,14 @@ impl Federation {
                     .values()
                     .flat_map(|k| k.heads(3, now))
                     .collect();
-                (tier == Tier::Lan && self.is_server()).then_some(Reply::Heads { heads })
+                let abroad = self
+                    .catalog
+                    .iter()
+                    .filter(|(dc, _)| **dc != self.me.datacenter);
+                let held = abroad
+                    .map(|(dc, k)| (dc.clone(), k.roster.digests().current()))
+                    .collect();
+                (tier == Tier::Lan && self.is_server()).then_some(Reply::Heads { heads, held })
             }
             Ask::Seats { known, mine } => Some(self.answer_seats(tier, from, &known, &mine, now)),
             Ask::Lists { known } => Some(self.answer_lists(&known)),
@@ -392,7 +395,8 @@ impl Federation {
             | Purpose::Heads
             | Purpose::Seats { .. }
             | Purpose::Lists { .. } => {}
-            Purpose::Compare { to, datacenter, .. } | Purpose::Exchange { to, datacenter, .. } => {
+            Purpose::Compare { to, datacenter, .. }
+            | Purpose::Exchange(Exchange { to, datacenter, .. }) => {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
             }
         }
@@ -462,29 +466,14 @@ impl Federation {
                 };
                 self.exchange(tier, to, datacenter, &shown, now);
             }
-            (
-                Purpose::Exchange {
-                    tier,
-                    to,
-                    datacenter,
-                    told,
-                    more,
-                },
-                Reply::Given { bundles },
-            ) => {
-                let news = self.accept_bundles(&bundles, arrival(tier), now);
-                let gain = match (news, told) {
-                    (true, _) => Gain::Learnt,
-                    (false, true) => Gain::Told,
-                    (false, false) => Gain::Nothing,
-                };
-                self.repair_done(&datacenter, &to, gain, now);
-                if more && news {
-                    self.reconcile(tier, to, &datacenter, now);
-                }
+            (Purpose::Exchange(exchange), Reply::Given { bundles }) => {
+                let news = self.accept_bundles(&bundles, arrival(exchange.tier), now);
+                self.exchanged(exchange, bundles.len(), news, now);
             }
-            (Purpose::Heads, Reply::Heads { heads }) => {
-                self.take_heads(heads, from, Tier::Lan, now)
+            (Purpose::Heads, Reply::Heads { heads, held }) => {
+                self.compare_held(held, from, now);
+                self.take_heads(heads, from, Tier::Lan, now);
+                self.heads_fetched(now);
             }
             (
                 Purpose::Seats { address },

@@ -118,7 +118,6 @@ impl Federation {
 
     /// Heads came in: kept if newer, and compared with what we hold of their rosters.
     pub(super) fn take_heads(&mut self, heads: Vec<HeadItem>, from: NodeId, tier: Tier, now: Time) {
-        let seated = self.is_seated();
         let mut behind = Vec::new();
         for HeadItem { item, age, direct } in heads {
             let Ok(claim) = Heard::read(&*self.trust, &item.claim) else {
@@ -185,14 +184,11 @@ impl Federation {
                 Ok(claim) => {
                     let silence = known.age(now).is_none_or(|age| age >= SILENCE);
                     known.merge_head(&claim, age, direct, now);
-                    if !own {
-                        let alike = known.roster.digests().knows(digest, now);
-                        known.repair.compare(from, alike, &mut self.rng, now);
-                        // Nobody tells a standby server anything: what differs is missing here, not on its way.
-                        let missing = silence || tier == Tier::Lan && !seated;
-                        if !alike && missing && known.repair.begin(from, now) {
-                            behind.push(datacenter);
-                        }
+                    // What a fellow passes on it need not hold itself: it says what it holds beside its heads.
+                    if tier == Tier::Wan
+                        && self.lacks_at_once(&datacenter, digest, from, silence, now)
+                    {
+                        behind.push(datacenter);
                     }
                     self.count("heads_verified");
                 }
@@ -202,6 +198,40 @@ impl Federation {
         for datacenter in behind {
             self.reconcile(tier, from, &datacenter, now);
         }
+    }
+
+    /// A fellow server said which rosters of other datacenters it holds.
+    pub(super) fn compare_held(&mut self, held: Vec<(Label, u64)>, from: NodeId, now: Time) {
+        let seated = self.is_seated();
+        for (datacenter, digest) in held {
+            if datacenter == self.me.datacenter {
+                continue;
+            }
+            let age = self.catalog.get(&datacenter).and_then(|k| k.age(now));
+            // Nobody tells a standby server anything: what differs is missing here, not on its way.
+            let missing = !seated || age.is_none_or(|age| age >= SILENCE);
+            if self.lacks_at_once(&datacenter, digest, from, missing, now) {
+                self.reconcile(Tier::Lan, from, &datacenter, now);
+            }
+        }
+    }
+
+    /// A peer showed a set hash of another datacenter's roster. What differs may be on its way, and is waited for; if it is known to
+    /// be missing, a reconciliation begins.
+    fn lacks_at_once(
+        &mut self,
+        datacenter: &Label,
+        digest: u64,
+        from: NodeId,
+        missing: bool,
+        now: Time,
+    ) -> bool {
+        let Some(known) = self.catalog.get_mut(datacenter) else {
+            return false;
+        };
+        let alike = known.roster.digests().knows(digest, now);
+        known.repair.compare(from, alike, &mut self.rng, now);
+        !alike && missing && known.repair.begin(from, now)
     }
 
     /// Tells each other datacenter about news of ours: one of our seats, by lot, tells three of theirs, and the next one by lot

@@ -130,6 +130,8 @@ impl Repair {
     pub fn finished(&mut self, peer: &NodeId, gain: Gain, now: Time) {
         self.under_way.remove(peer);
         if let Some(held) = self.peers.get_mut(peer) {
+            // Differences seen meanwhile are those that it mended, or show again.
+            held.due = None;
             held.wait = match gain {
                 Gain::Learnt => STANDS,
                 Gain::Told => (held.wait * 2).min(Duration::from_secs(8)),
@@ -151,9 +153,19 @@ impl Repair {
         let free = self.under_way.len() < AT_ONCE && !self.under_way.contains_key(&peer);
         if rested && free {
             self.under_way.insert(peer, now);
+            // What it is begun for is not due a second time.
+            if let Some(held) = self.peers.get_mut(&peer) {
+                held.due = None;
+            }
             self.look_ahead();
         }
         rested && free
+    }
+
+    /// One that is under way takes another round.
+    pub fn goes_on(&mut self, peer: NodeId, now: Time) {
+        self.under_way.insert(peer, now);
+        self.look_ahead();
     }
 
     /// Whether one with this peer is under way.

@@ -228,8 +228,9 @@ impl Truth {
             && !self.cloned.contains(&slot.id)
             // Whom a clone outbid hears nothing until it may answer, once a minute.
             && !self.cloned.contains(&world.slots[host].id)
-            // Whose clock is behind does not believe a certificate that was issued since, and neither what it removed.
-            && !(self.off_clock.contains(&host) && self.removed.contains(&slot.id))
+            // Whose clock is behind believes neither a certificate nor a list that was issued since: whom everybody else dropped it
+            // keeps, and nobody accuses.
+            && (!self.off_clock.contains(&host) || self.is_welcome(&slot.id))
             && self.in_peace(world, host)
     }
 

@@ -329,7 +329,7 @@ fn claims(sent: &Sent) -> Vec<Arc<[u8]>> {
             Ok(Reply::Given { bundles: told } | Reply::Seats { bundles: told, .. }) => {
                 bundles(&told, &mut claims);
             }
-            Ok(Reply::Heads { heads: told }) => heads(&told, &mut claims),
+            Ok(Reply::Heads { heads: told, .. }) => heads(&told, &mut claims),
             Ok(Reply::Differences { .. } | Reply::Lists { .. }) | Err(_) => {}
         },
     }
