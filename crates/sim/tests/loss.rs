@@ -34,6 +34,25 @@ fn nobody_dies_of_loss_in_ten_minutes() {
     );
 }
 
+/// Relays and streams take twice what a ping takes and more: where that is longer than usual they are given longer.
+#[test]
+fn a_wide_lan_that_loses_packets_suspects_nobody() {
+    let link = Link::new(millis(20)).steady().losing(0.05);
+    let plan = Plan::new(5).links(Links::default().lan(link));
+    let plan = plan.datacenter("eu-west").racks(3).servers(3).clients(27);
+    let mut world = plan.build();
+    world.start_all();
+    world.run_until(
+        "everybody sees everybody",
+        secs(10),
+        World::everyone_sees_alive,
+    );
+    world.run_for(secs(5));
+    let before = world.reports(EventKind::Suspect).len();
+    world.run_for(secs(300));
+    assert_eq!(world.reports(EventKind::Suspect)[before..], [""; 0]);
+}
+
 #[test]
 fn a_quiet_federation_sends_little() {
     let mut world = Plan::federation(2).build();

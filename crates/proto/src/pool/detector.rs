@@ -573,7 +573,11 @@ impl Pool {
 
     /// Two pings went unanswered: relays from other failure domains, a stream, and the question whether it is us.
     fn last_chance(&mut self, id: &NodeId, digest: u64, now: Time) {
-        let last_chance = self.health.stretch(self.profile.last_chance);
+        // Through a relay it is two round trips, a new stream takes two and a half.
+        let last_chance = self
+            .health
+            .stretch(self.profile.last_chance)
+            .max(3 * self.patience(id));
         let deadline = now + last_chance;
         let relays = self.relays(id);
         for relay in &relays {

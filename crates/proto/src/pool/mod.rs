@@ -46,7 +46,7 @@ pub struct Profile {
     pub probe_interval: Duration,
     /// Bounds for the patience with one answer: least, most, and before anything was measured.
     pub patience: [Duration; 3],
-    /// How long relays and the stream get after two pings went unanswered.
+    /// How long relays and the stream get at least after two pings went unanswered; three times the patience if that is more.
     pub last_chance: Duration,
     /// Whether silence leads to accusations (LAN), or only to a link that is down (WAN).
     pub accuses: bool,
@@ -352,7 +352,7 @@ impl Pool {
     }
 
     /// Pushes facts at once to `fanout` peers: our successor in our rack, so that whom no lot falls on has somebody who tells it
-    /// (Voulgaris and van Steen 2007, RingCast), and others drawn; not to whom they came from. Our own words go to four times as many:
+    /// (Voulgaris and van Steen 2007, RingCast), and others drawn; not to whom they came from. Our own words go to six times as many:
     /// if their first packets are lost, nobody else repeats them.
     pub fn push(&mut self, items: &[Item], from: Option<NodeId>) {
         let targets = self.targets(from);
@@ -371,7 +371,7 @@ impl Pool {
 
     /// Whom something is pushed to.
     fn targets(&mut self, from: Option<NodeId>) -> Vec<NodeId> {
-        let times = if from.is_none() { 4 } else { 1 };
+        let times = if from.is_none() { 6 } else { 1 };
         let fanout = self.profile.tuning.fanout * times;
         let successor = self.peers.successor(&self.me.id).map(|p| p.contact.id);
         let on_a_ring = self.profile.tuning.successor && fanout > 0;
