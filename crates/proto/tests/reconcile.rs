@@ -9,7 +9,7 @@ use pelago_proto::{
     federation::*,
     identity::Label,
     time::Time,
-    wire::{Ask, Bundle, Frame, HeadItem, Item},
+    wire::{Ask, Bundle, Frame, HeadItem, Item, Reply},
 };
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ struct Pair {
     nodes: [Arc<Node>; 2],
     now: Time,
     pings_are_answered: bool,
+    /// The other one answers with one member a time, however many are wanted.
+    answers_in_bites: bool,
     /// What was asked: comparisons, and in each exchange how many were wanted and how many told.
     comparisons: Vec<Label>,
     exchanges: Vec<(usize, usize)>,
@@ -57,6 +59,7 @@ fn pair() -> Pair {
         nodes,
         now: NOW,
         pings_are_answered: false,
+        answers_in_bites: false,
         comparisons: Vec::new(),
         exchanges: Vec::new(),
     }
@@ -123,20 +126,29 @@ impl Pair {
             }
         }
         while let Some(request) = self.here.poll_request() {
-            if request.to != Some(self.nodes[1].id()) {
+            let ask = Ask::decode(&request.body).unwrap();
+            let known = matches!(ask, Ask::Compare { .. } | Ask::Exchange { .. } | Ask::Heads);
+            if request.to != Some(self.nodes[1].id()) || !known {
+                let nobody = Err(RequestError::NoAnswer(String::new()));
+                self.here.handle_response(request.id, nobody, self.now);
                 continue;
             }
-            match Ask::decode(&request.body).unwrap() {
+            match ask {
                 Ask::Compare { datacenter, .. } => self.comparisons.push(datacenter),
                 Ask::Exchange { want, give, .. } => self.exchanges.push((want.len(), give.len())),
-                Ask::Heads => {}
-                _ => continue,
+                _ => {}
             }
             assert!(request.body.len() <= MAX_MESSAGE);
             let asker = self.nodes[0].peer();
-            let reply = self
+            let mut reply = self
                 .there
                 .handle_request(Tier::Lan, &asker, &request.body, self.now);
+            if self.answers_in_bites
+                && let Ok(Reply::Given { mut bundles }) = Reply::decode(&reply)
+            {
+                bundles.truncate(1);
+                reply = Reply::Given { bundles }.encode();
+            }
             let result = Ok((self.nodes[1].peer(), reply));
             self.here.handle_response(request.id, result, self.now);
         }
@@ -177,6 +189,23 @@ fn nobody_is_told_what_it_knows_better() {
     assert_eq!(here, there);
     // What they lack goes along at once, what they know less of once their answer taught us nothing about it.
     assert_eq!(pair.exchanges, [(100 + 1, 10 + 1), (0, 30)]);
+}
+
+#[test]
+fn who_answers_in_small_bites_does_not_keep_us_at_it_for_ever() {
+    let mut pair = pair();
+    pair.members(100..200, Some(1), Some(2));
+    pair.answers_in_bites = true;
+    pair.reconcile();
+    assert_eq!(pair.exchanges.len(), 16);
+    pair.answers_in_bites = false;
+    pair.reconcile();
+    let shown = pair.here.view(pair.now);
+    let mut members = shown.datacenters["dc1"].members.iter();
+    assert!(
+        members.all(|m| m.rack != label("r3") || m.incarnation == at(2, 0)),
+        "what was left comes with the next comparison"
+    );
 }
 
 #[test]

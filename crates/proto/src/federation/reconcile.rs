@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Members asked for, and members told, in one reconciliation: the rest comes with the next one.
 const AT_MOST: usize = 1_024;
+/// Rounds at most: whoever answers in small bites does not keep us at it for ever.
+const ROUNDS: u8 = 16;
 
 /// What a peer showed of its roster: the entries in the prefixes that differ.
 pub(super) struct Shown {
@@ -32,13 +34,16 @@ pub(super) struct Exchange {
     pub(super) tier: Tier,
     pub(super) to: NodeId,
     pub(super) datacenter: Label,
-    /// What they have otherwise, and its hash there: still to be asked for, and asked for in this round.
+    /// What they have otherwise, and its hash there: still to be asked for.
     ask: Vec<(NodeId, u64)>,
+    /// Asked for in this round.
     asked: Vec<(NodeId, u64)>,
     /// What is still to be told.
     tell: Vec<NodeId>,
     /// What came of it so far.
     gain: Gain,
+    /// Rounds that are left.
+    rounds: u8,
 }
 
 impl Federation {
@@ -105,6 +110,7 @@ impl Federation {
             asked: Vec::new(),
             tell,
             gain: Gain::Nothing,
+            rounds: ROUNDS,
         };
         self.next_round(exchange, now);
     }
@@ -151,13 +157,13 @@ impl Federation {
             size += bundle.as_ref().map_or(0, weight);
             give.extend(bundle);
         }
-        if exchange.asked.is_empty() && give.is_empty() {
+        if exchange.rounds == 0 || (exchange.asked.is_empty() && give.is_empty()) {
             return self.repair_done(&datacenter, &to, exchange.gain, now);
         }
         if exchange.gain == Gain::Nothing && !give.is_empty() {
             exchange.gain = Gain::Told;
         }
-        self.goes_on(&datacenter, to, now);
+        exchange.rounds -= 1;
         let ask = Ask::Exchange {
             datacenter: datacenter.clone(),
             want: exchange.asked.iter().map(|(id, _)| *id).collect(),
@@ -179,15 +185,6 @@ impl Federation {
     fn differs(&self, datacenter: &Label, id: &NodeId, theirs: u64) -> bool {
         let known = self.catalog.get(datacenter);
         known.is_some_and(|known| known.roster.hash_of(id) != theirs)
-    }
-
-    /// A reconciliation takes another round.
-    fn goes_on(&mut self, datacenter: &Label, with: NodeId, now: Time) {
-        if *datacenter == self.me.datacenter {
-            self.lan.repair.goes_on(with, now);
-        } else if let Some(known) = self.catalog.get_mut(datacenter) {
-            known.repair.goes_on(with, now);
-        }
     }
 
     pub(super) fn repair_done(&mut self, datacenter: &Label, with: &NodeId, gain: Gain, now: Time) {

@@ -162,12 +162,6 @@ impl Repair {
         rested && free
     }
 
-    /// One that is under way takes another round.
-    pub fn goes_on(&mut self, peer: NodeId, now: Time) {
-        self.under_way.insert(peer, now);
-        self.look_ahead();
-    }
-
     /// Whether one with this peer is under way.
     pub fn is_under_way(&self, peer: &NodeId) -> bool {
         self.under_way.contains_key(peer)
