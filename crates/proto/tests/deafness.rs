@@ -146,8 +146,11 @@ impl Loner {
 fn silence_counts_anew_once_somebody_answers_again() {
     let mut loner = loner(0);
     loner.goes_on(secs(5), &[FIRST, LAST]);
-    loner.goes_on(ms(1_800), &[]);
-    loner.refute();
+    // What they refute it is told, so that it never lacks half of them for long.
+    for _ in 0..9 {
+        loner.goes_on(ms(200), &[]);
+        loner.refute();
+    }
     let back = loner.now;
     loner.goes_on(secs(8), &[FIRST]);
     let beyond = loner.beyond_the_floor();
@@ -213,4 +216,26 @@ fn moments_without_half_of_the_others_keep_nobody_alive() {
         "{:?} after",
         first.since(alone)
     );
+}
+
+/// Two of four others are lost, and a third comes and goes: each time it does fewer than half are there, and then half again.
+#[test]
+fn one_that_comes_and_goes_keeps_nobody_alive() {
+    let mut loner = loner(2);
+    let others = loner.others.clone();
+    let goer = others[1];
+    loner.goes_on(secs(5), &others);
+    let alone = loner.now;
+    while loner.now < alone + secs(12) {
+        loner.goes_on(ms(600), &[FIRST, goer]);
+        let away = news(goer, loner.refuted, Standing::Suspect);
+        loner.pool.upsert(away, loner.now);
+        loner.goes_on(ms(1_200), &[FIRST]);
+        loner.refuted += 1;
+        for id in [FIRST, goer] {
+            let back = news(id, loner.refuted, Standing::Alive);
+            loner.pool.upsert(back, loner.now);
+        }
+    }
+    assert_ne!(loner.beyond_the_floor(), [], "whoever is lost is found so");
 }

@@ -11,12 +11,15 @@ use crate::{
     time::Time,
     wire::Ask,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// Members asked for, and members told, in one reconciliation: the rest comes with the next one.
+/// Members asked for in one reconciliation, and members told that the other lacks: the rest comes with the next one.
 const AT_MOST: usize = 1_024;
-/// Rounds at most: whoever answers in small bites does not keep us at it for ever.
-const ROUNDS: u8 = 16;
+/// No new round after this long: with the comparison before and the last answer after it that is when a reconciliation counts as hanging.
+const LASTS: Duration = Duration::from_secs(4);
 
 /// What a peer showed of its roster: the entries in the prefixes that differ.
 pub(super) struct Shown {
@@ -40,10 +43,12 @@ pub(super) struct Exchange {
     asked: Vec<(NodeId, u64)>,
     /// What is still to be told.
     tell: Vec<NodeId>,
+    /// A page was told since the last news: who teaches us nothing is not told everything.
+    told: bool,
     /// What came of it so far.
-    gain: Gain,
-    /// Rounds that are left.
-    rounds: u8,
+    pub(super) gain: Gain,
+    /// No new round after this.
+    until: Time,
 }
 
 impl Federation {
@@ -109,13 +114,15 @@ impl Federation {
             ask,
             asked: Vec::new(),
             tell,
+            told: false,
             gain: Gain::Nothing,
-            rounds: ROUNDS,
+            until: now + LASTS,
         };
         self.next_round(exchange, now);
     }
 
-    /// So many answers came, with news or without. What they have otherwise even now, they are told: we know more.
+    /// So many answers came, in the order of the questions, with news or without. What they have otherwise even now, they are told: we
+    /// know more. What they left out is asked for again.
     pub(super) fn exchanged(
         &mut self,
         mut exchange: Exchange,
@@ -123,18 +130,16 @@ impl Federation {
         news: bool,
         now: Time,
     ) {
-        let asked = std::mem::take(&mut exchange.asked);
-        let whole = answers >= asked.len();
-        let still = asked
-            .into_iter()
-            .filter(|(id, h)| self.differs(&exchange.datacenter, id, *h));
+        let mut asked = std::mem::take(&mut exchange.asked);
+        let rest = asked.split_off(answers.min(asked.len()));
+        if answers > 0 {
+            exchange.ask.extend(rest);
+        }
+        asked.retain(|(id, h)| self.differs(&exchange.datacenter, id, *h));
+        exchange.tell.extend(asked.iter().map(|(id, _)| *id));
         if news {
             exchange.gain = Gain::Learnt;
-        }
-        if whole {
-            exchange.tell.extend(still.map(|(id, _)| id));
-        } else if news {
-            exchange.ask.extend(still);
+            exchange.told = false;
         }
         self.next_round(exchange, now);
     }
@@ -143,6 +148,9 @@ impl Federation {
     fn next_round(&mut self, mut exchange: Exchange, now: Time) {
         let (tier, to) = (exchange.tier, exchange.to);
         let datacenter = exchange.datacenter.clone();
+        if now >= exchange.until {
+            return self.repair_done(&datacenter, &to, exchange.gain, now);
+        }
         exchange
             .ask
             .retain(|(id, h)| self.differs(&datacenter, id, *h));
@@ -151,19 +159,22 @@ impl Federation {
         let mut give = Vec::new();
         let mut size = 0;
         while size < PAGE
+            && !exchange.told
             && let Some(id) = exchange.tell.pop()
         {
             let bundle = self.bundle(&datacenter, &id, now);
             size += bundle.as_ref().map_or(0, weight);
             give.extend(bundle);
         }
-        if exchange.rounds == 0 || (exchange.asked.is_empty() && give.is_empty()) {
+        if exchange.asked.is_empty() && give.is_empty() {
             return self.repair_done(&datacenter, &to, exchange.gain, now);
         }
-        if exchange.gain == Gain::Nothing && !give.is_empty() {
-            exchange.gain = Gain::Told;
+        if !give.is_empty() {
+            exchange.told = true;
+            if exchange.gain == Gain::Nothing {
+                exchange.gain = Gain::Told;
+            }
         }
-        exchange.rounds -= 1;
         let ask = Ask::Exchange {
             datacenter: datacenter.clone(),
             want: exchange.asked.iter().map(|(id, _)| *id).collect(),

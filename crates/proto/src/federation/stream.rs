@@ -395,9 +395,22 @@ impl Federation {
             | Purpose::Heads
             | Purpose::Seats { .. }
             | Purpose::Lists { .. } => {}
-            Purpose::Compare { to, datacenter, .. }
-            | Purpose::Exchange(Exchange { to, datacenter, .. }) => {
+            Purpose::Compare { to, datacenter, .. } => {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
+            }
+            Purpose::Exchange(Exchange {
+                to,
+                datacenter,
+                gain,
+                ..
+            }) => {
+                // Being told something is no gain if nobody says that it arrived.
+                let gain = if *gain == Gain::Learnt {
+                    *gain
+                } else {
+                    Gain::Nothing
+                };
+                self.repair_done(datacenter, to, gain, now);
             }
         }
     }

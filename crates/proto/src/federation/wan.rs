@@ -208,7 +208,7 @@ impl Federation {
                 continue;
             }
             let age = self.catalog.get(&datacenter).and_then(|k| k.age(now));
-            // Nobody tells a standby server anything: what differs is missing here, not on its way.
+            // Not every standby server is told everything: what differs is missing here, not on its way.
             let missing = !seated || age.is_none_or(|age| age >= SILENCE);
             if self.lacks_at_once(&datacenter, digest, from, missing, now) {
                 self.reconcile(Tier::Lan, from, &datacenter, now);

@@ -74,6 +74,8 @@ pub(super) struct Watch {
     pub(super) probe: Option<Probe>,
     /// First unanswered ping.
     pub(super) silent_since: Option<Time>,
+    /// Its silence was counted anew since it last answered, because fewer than half were reached.
+    pub(super) anew: bool,
     /// When it was accused, by us or others.
     pub(super) suspected: Option<Time>,
     /// When the last ping before signing for good must have been answered.
@@ -169,6 +171,7 @@ impl Detector {
                     next: now + interval.mul_f64(rng.random_range(0.0..1.0)),
                     probe: None,
                     silent_since: None,
+                    anew: false,
                     suspected: None,
                     last_try: None,
                     rest: now,
@@ -192,6 +195,7 @@ impl Detector {
     pub(super) fn cleared(&mut self, id: &NodeId, now: Time) {
         if let Some(watch) = self.watches.get_mut(id) {
             watch.silent_since = None;
+            watch.anew = false;
             watch.suspected = None;
             watch.last_try = None;
             watch.signed = None;
@@ -306,6 +310,7 @@ impl Watch {
 
     pub(super) fn answered(&mut self) {
         self.silent_since = None;
+        self.anew = false;
         self.last_try = None;
         self.refusals = 0;
         self.down = false;
@@ -316,6 +321,7 @@ impl Pool {
     /// Calls what is due. `digest` is the pool's own, for the pings that leave.
     pub fn tick(&mut self, digest: u64, now: Time) {
         self.rebuild_ring(now);
+        self.weigh(now);
         let watches = self.detector.watches.iter();
         let due: Vec<NodeId> = watches
             .filter(|(_, watch)| watch.deadline().at <= now)

@@ -153,10 +153,6 @@ impl Repair {
         let free = self.under_way.len() < AT_ONCE && !self.under_way.contains_key(&peer);
         if rested && free {
             self.under_way.insert(peer, now);
-            // What it is begun for is not due a second time.
-            if let Some(held) = self.peers.get_mut(&peer) {
-                held.due = None;
-            }
             self.look_ahead();
         }
         rested && free

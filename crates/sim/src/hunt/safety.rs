@@ -151,14 +151,21 @@ impl Safety {
         let before = std::mem::take(&mut shown.members);
         let mut members = BTreeMap::new();
         let at_home = view.datacenters.get(&view.datacenter);
-        for member in at_home.iter().flat_map(|home| home.members.iter()) {
+        let dead_now = |member: &&Member| {
             let dead = (member.incarnation, Status::Dead);
-            if let Some(whom) = world.ids.get(&member.id)
-                && member.status == dead.1
-                && before.get(&member.id) != Some(&dead)
-            {
-                self.truth.found_dead(*whom, now);
-            }
+            member.status == dead.1 && before.get(&member.id) != Some(&dead)
+        };
+        let dead = at_home.iter().flat_map(|home| home.members.iter());
+        let dead = dead
+            .filter(dead_now)
+            .filter_map(|one| world.ids.get(&one.id));
+        // Whoever was left in peace must not be dead, and excuses no other death.
+        let rightly: Vec<usize> = dead
+            .copied()
+            .filter(|whom| !self.truth.in_peace(world, *whom))
+            .collect();
+        for whom in rightly {
+            self.truth.found_dead(whom, now);
         }
         for (label, datacenter) in &view.datacenters {
             if view.role == Role::Client && *label != view.datacenter {

@@ -153,8 +153,14 @@ impl Truth {
 
     /// Whether a host may be dead for those whom the standing cuts part it from: found so since, or so shortly before that its
     /// refutation may not have come through.
-    fn may_be_dead_beyond(&self, host: usize) -> bool {
-        let first = self.cuts.values().map(|(since, ..)| *since).min();
+    fn may_be_dead_beyond(&self, world: &World, host: usize) -> bool {
+        let datacenter = |host: &usize| &world.slots[*host].who.datacenter;
+        let here = |hosts: &[usize]| hosts.iter().any(|one| datacenter(one) == datacenter(&host));
+        let cuts = self
+            .cuts
+            .values()
+            .filter(|(_, from, to)| here(from) || here(to));
+        let first = cuts.map(|(since, ..)| *since).min();
         let found = self.found_dead.get(&host);
         found.is_some_and(|found| first.is_some_and(|first| *found + PEACE >= first))
     }
@@ -282,7 +288,9 @@ impl Truth {
             slots.filter(|(_, slot)| slot.who.datacenter == *datacenter)
         };
         let counts = |other: usize, slot: &Slot| {
-            slot.process.is_some() && !cut(host).contains(&other) && !self.may_be_dead_beyond(other)
+            slot.process.is_some()
+                && !cut(host).contains(&other)
+                && !self.may_be_dead_beyond(world, other)
         };
         let together = members().filter(|(other, slot)| counts(*other, slot));
         let larger = 2 * together.count() > members().count();
