@@ -140,6 +140,23 @@ impl Loner {
             .filter(|(_, silent, quorate)| *quorate && *silent >= FLOOR);
         beyond.map(|(at, ..)| *at).collect()
     }
+
+    fn first_beyond_the_floor(&self) -> Time {
+        let beyond = self.beyond_the_floor();
+        *beyond
+            .first()
+            .expect("who stays silent is accused for good")
+    }
+
+    fn counts_anew_from(&self, back: Time) {
+        let first = self.first_beyond_the_floor();
+        assert!(first >= back + FLOOR, "{:?} after", first.since(back));
+    }
+
+    fn accuses_in_time(&self, alone: Time) {
+        let took = self.first_beyond_the_floor().since(alone);
+        assert!(took < FLOOR + secs(1), "{took:?} after");
+    }
 }
 
 #[test]
@@ -153,11 +170,7 @@ fn silence_counts_anew_once_somebody_answers_again() {
     }
     let back = loner.now;
     loner.goes_on(secs(8), &[FIRST]);
-    let beyond = loner.beyond_the_floor();
-    let first = *beyond
-        .first()
-        .expect("who stays silent is accused for good");
-    assert!(first >= back + FLOOR, "{:?} after", first.since(back));
+    loner.counts_anew_from(back);
 }
 
 #[test]
@@ -166,13 +179,7 @@ fn one_that_falls_silent_alone_is_accused_at_its_floor() {
     loner.goes_on(secs(5), &[FIRST, LAST]);
     let alone = loner.now;
     loner.goes_on(secs(5), &[FIRST]);
-    let beyond = loner.beyond_the_floor();
-    let first = *beyond.first().expect("it is accused for good");
-    assert!(
-        first.since(alone) < FLOOR + secs(1),
-        "{:?} after",
-        first.since(alone)
-    );
+    loner.accuses_in_time(alone);
 }
 
 /// Two of six are cut off together: each goes on hearing the other. When the cut heals the last one is slow to answer.
@@ -186,11 +193,7 @@ fn silence_counts_anew_once_half_of_the_others_are_reached_again() {
     loner.refute();
     let back = loner.now;
     loner.goes_on(secs(8), &others[..4]);
-    let beyond = loner.beyond_the_floor();
-    let first = *beyond
-        .first()
-        .expect("who stays silent is accused for good");
-    assert!(first >= back + FLOOR, "{:?} after", first.since(back));
+    loner.counts_anew_from(back);
 }
 
 /// Somebody accuses half of the others again and again, who refute at once: that must not keep anybody gone alive.
@@ -209,13 +212,7 @@ fn moments_without_half_of_the_others_keep_nobody_alive() {
         loner.refute();
         loner.goes_on(ms(400), &others[..4]);
     }
-    let beyond = loner.beyond_the_floor();
-    let first = *beyond.first().expect("it is accused for good");
-    assert!(
-        first.since(alone) < FLOOR + secs(1),
-        "{:?} after",
-        first.since(alone)
-    );
+    loner.accuses_in_time(alone);
 }
 
 /// Two of four others are lost, and a third comes and goes: each time it does fewer than half are there, and then half again.

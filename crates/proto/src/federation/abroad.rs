@@ -33,7 +33,7 @@ impl Federation {
         }
     }
 
-    /// Whether this accuser's word alone keeps somebody lost. Its word about a later life takes the place of that, and who is not lost
+    /// Whether nobody but this accuser says anything that counts about somebody lost. Its word about a later life takes the place of that, and who is not lost
     /// does not have its last words heard from abroad, without which the later word counts for nothing.
     fn rests_on(held: &Entry, accuser: &NodeId) -> bool {
         let floor = held.record().floor();

@@ -159,7 +159,6 @@ impl Safety {
         let dead = dead
             .filter(dead_now)
             .filter_map(|one| world.ids.get(&one.id));
-        // Whoever was left in peace must not be dead, and excuses no other death.
         let rightly: Vec<usize> = dead
             .copied()
             .filter(|whom| !self.truth.in_peace(world, *whom))

@@ -146,7 +146,7 @@ impl Truth {
         self.cuts.insert(cut, (now, from, to));
     }
 
-    /// Somebody at home finds a host dead, rightly or not.
+    /// Somebody at home finds a host dead that was not left in peace: a death that must not be excuses no other.
     pub(crate) fn found_dead(&mut self, host: usize, now: Time) {
         self.found_dead.insert(host, now);
     }
