@@ -196,6 +196,22 @@ fn silence_counts_anew_once_half_of_the_others_are_reached_again() {
     loner.counts_anew_from(back);
 }
 
+/// The same, and those who were cut off with the last one are taken out while it is slow.
+#[test]
+fn silence_counts_anew_once_the_lost_half_is_gone() {
+    let mut loner = loner(3);
+    let others = loner.others.clone();
+    loner.goes_on(secs(5), &others);
+    loner.goes_on(secs(3), &[FIRST]);
+    assert_eq!(loner.beyond_the_floor(), [], "it is not quorate");
+    let gone = loner.now;
+    for id in &others[1..4] {
+        loner.pool.remove(id, gone);
+    }
+    loner.goes_on(secs(8), &[FIRST]);
+    loner.counts_anew_from(gone);
+}
+
 /// Somebody accuses half of the others again and again, who refute at once: that must not keep anybody gone alive.
 #[test]
 fn moments_without_half_of_the_others_keep_nobody_alive() {

@@ -46,7 +46,11 @@ fn what_is_expected_comes_true() {
 /// The large ones, small.
 #[test]
 fn what_is_expected_of_large_worlds_comes_true_in_small_ones() {
-    for name in ["rounds-1000.toml", "rounds-10000.toml"] {
+    for name in [
+        "rounds-1000.toml",
+        "rounds-10000.toml",
+        "rounds-10000-lossy.toml",
+    ] {
         let overrides = Overrides {
             seed: None,
             nodes: Some(60),

@@ -87,15 +87,15 @@ impl Federation {
         let own = *datacenter == self.me.datacenter;
         let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
         let Some(entry) = entry else {
-            self.lan.remove(&id);
-            self.wan.remove(&id);
+            self.lan.remove(&id, now);
+            self.wan.remove(&id, now);
             self.abroad.remove(&id);
             self.forget_heads(datacenter, &id);
             return;
         };
         if entry.status == Status::Removed {
-            self.lan.remove(&id);
-            self.wan.remove(&id);
+            self.lan.remove(&id, now);
+            self.wan.remove(&id, now);
             return self.forget_heads(datacenter, &id);
         }
         let standing = match entry.status {
@@ -123,7 +123,7 @@ impl Federation {
                     let news = news(Arc::clone(contact), standing, charges.collect());
                     self.lan.upsert(news, now);
                 }
-                None => self.lan.remove(&id),
+                None => self.lan.remove(&id, now),
             }
         } else {
             // Whoever its own datacenter holds to be there and seated is a WAN peer of ours while we sit.
@@ -138,7 +138,7 @@ impl Federation {
                     self.wan.upsert(news, now);
                     self.wan.introduced(&id);
                 }
-                None => self.wan.remove(&id),
+                None => self.wan.remove(&id, now),
             }
         }
     }

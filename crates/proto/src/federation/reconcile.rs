@@ -46,9 +46,19 @@ pub(super) struct Exchange {
     /// A page was told since the last news: who teaches us nothing is not told everything.
     told: bool,
     /// What came of it so far.
-    pub(super) gain: Gain,
+    gain: Gain,
     /// No new round after this.
     until: Time,
+}
+
+impl Exchange {
+    /// What came of it if no answer comes any more: to have told something is no gain if nobody says that it arrived.
+    pub(super) fn unanswered(&self) -> Gain {
+        match self.gain {
+            Gain::Learnt => Gain::Learnt,
+            Gain::Told | Gain::Nothing => Gain::Nothing,
+        }
+    }
 }
 
 impl Federation {
@@ -175,6 +185,7 @@ impl Federation {
                 exchange.gain = Gain::Told;
             }
         }
+        let unanswered = exchange.unanswered();
         let ask = Ask::Exchange {
             datacenter: datacenter.clone(),
             want: exchange.asked.iter().map(|(id, _)| *id).collect(),
@@ -188,7 +199,7 @@ impl Federation {
             PATIENCE,
             Purpose::Exchange(exchange),
         ) {
-            self.repair_done(&datacenter, &to, Gain::Nothing, now);
+            self.repair_done(&datacenter, &to, unanswered, now);
         }
     }
 

@@ -398,19 +398,8 @@ impl Federation {
             Purpose::Compare { to, datacenter, .. } => {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
             }
-            Purpose::Exchange(Exchange {
-                to,
-                datacenter,
-                gain,
-                ..
-            }) => {
-                // Being told something is no gain if nobody says that it arrived.
-                let gain = if *gain == Gain::Learnt {
-                    *gain
-                } else {
-                    Gain::Nothing
-                };
-                self.repair_done(datacenter, to, gain, now);
+            Purpose::Exchange(exchange) => {
+                self.repair_done(&exchange.datacenter, &exchange.to, exchange.unanswered(), now);
             }
         }
     }

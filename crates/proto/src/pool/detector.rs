@@ -321,7 +321,6 @@ impl Pool {
     /// Calls what is due. `digest` is the pool's own, for the pings that leave.
     pub fn tick(&mut self, digest: u64, now: Time) {
         self.rebuild_ring(now);
-        self.weigh(now);
         let watches = self.detector.watches.iter();
         let due: Vec<NodeId> = watches
             .filter(|(_, watch)| watch.deadline().at <= now)

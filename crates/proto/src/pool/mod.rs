@@ -258,9 +258,10 @@ impl Pool {
     }
 
     /// Takes a peer out: it left, was removed, or lost its seat.
-    pub fn remove(&mut self, id: &NodeId) {
+    pub fn remove(&mut self, id: &NodeId, now: Time) {
         if let Some(peer) = self.peers.remove(id) {
             self.ring_changed(peer.contact.position);
+            self.weigh(now);
         }
     }
 
