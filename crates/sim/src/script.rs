@@ -1,7 +1,7 @@
 //! What a test does to a world, in words that read like prose. Nodes go by their names.
 
 use crate::{
-    plan::Planned,
+    plan::{Plan, Planned},
     queue::Order,
     slot::{Endpoint, Slot},
     traffic::Traffic,
@@ -315,6 +315,33 @@ impl World {
     /// Lets this much time pass.
     pub fn run_for(&mut self, time: Duration) {
         self.run_to(self.now + time);
+    }
+
+    /// Starts everybody, and goes on until everybody sees everybody.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer.
+    pub fn form(&mut self, within: Duration) {
+        self.start_all();
+        self.run_until(
+            "everybody sees everybody",
+            within,
+            Self::everyone_sees_alive,
+        );
+    }
+
+    /// A world that has formed, agrees on everything and has been at rest for a moment.
+    ///
+    /// # Panics
+    ///
+    /// If it does not form within ten seconds, or does not agree five seconds later.
+    pub fn settled(plan: Plan) -> Self {
+        let mut world = plan.build();
+        world.form(secs(10));
+        world.run_until("all digests agree", secs(5), Self::digests_agree);
+        world.run_for(secs(3));
+        world
     }
 
     /// Lets time pass until something holds, and returns how long that took.

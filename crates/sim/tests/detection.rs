@@ -16,12 +16,7 @@ fn federation(seed: u64) -> World {
 
 fn settled(plan: Plan) -> World {
     let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world.run_for(secs(3));
     world
 }

@@ -17,12 +17,7 @@ fn five(seed: u64) -> Plan {
 
 fn settled(plan: Plan) -> World {
     let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     seats(&mut world, 3);
     world
 }
@@ -152,12 +147,7 @@ fn one_seat_is_enough() {
         .servers(3)
         .seats(1)
         .build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     let gone = seats(&mut world, 1).pop_first().expect("one sits");
     world.kill(&gone);
     world.run_until("another sits", secs(10), |world| {

@@ -6,12 +6,7 @@ use std::collections::BTreeSet;
 
 fn formed(plan: Plan) -> World {
     let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world
 }
 
@@ -143,12 +138,7 @@ fn a_crowd_joins_a_running_datacenter_through_a_busy_seed() {
         secs(5),
         World::everyone_sees_alive,
     );
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
 }
 
 #[test]

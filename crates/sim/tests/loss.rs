@@ -8,12 +8,7 @@ fn nobody_dies_of_loss_in_ten_minutes() {
     let mut links = Links::default().losing_on_lan(0.05);
     links.wan = Link::new(millis(80)).losing(0.05);
     let mut world = Plan::federation(1).links(links).build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world.run_for(secs(5));
     let before = world.total_traffic();
     world.run_for(secs(600));
@@ -41,12 +36,7 @@ fn a_wide_lan_that_loses_packets_suspects_nobody() {
     let plan = Plan::new(5).links(Links::default().lan(link));
     let plan = plan.datacenter("eu-west").racks(3).servers(3).clients(27);
     let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world.run_for(secs(5));
     let before = world.reports(EventKind::Suspect).len();
     world.run_for(secs(300));
@@ -56,12 +46,7 @@ fn a_wide_lan_that_loses_packets_suspects_nobody() {
 #[test]
 fn a_quiet_federation_sends_little() {
     let mut world = Plan::federation(2).build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world.run_for(secs(10));
     let before: Vec<_> = world
         .everybody()
@@ -84,12 +69,7 @@ fn a_node_with_bad_links_does_not_take_others_with_it() {
         .servers(5)
         .clients(7)
         .build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(10));
     world.make_lossy("eu-west-c3", 0.8);
     world.run_for(secs(120));
     let deaths = world.reports(EventKind::Dead);
@@ -113,12 +93,7 @@ fn without_a_single_push_set_hashes_alone_carry_the_news() {
             settings.tuning.rides = 0;
         })
         .build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(30),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(30));
     world.run_until("all views are alike", secs(30), World::digests_agree);
     world.run_for(secs(10));
     let before = world.total_counts()["reconciliations"];
@@ -148,12 +123,7 @@ fn pushes_alone_reach_everybody_because_everybody_is_somebodys_successor() {
             settings.tuning.catch_up = false;
         })
         .build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(30),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(30));
     world.run_until("all views are alike", secs(30), World::digests_agree);
     for number in 1..=10 {
         world.run_for(secs(3));

@@ -5,12 +5,7 @@ use pelago_sim::{Burst, Link, Links, Plan, Shape, World, millis, secs};
 
 fn settled(plan: Plan) -> World {
     let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(20),
-        World::everyone_sees_alive,
-    );
+    world.form(secs(20));
     world.run_for(secs(3));
     world
 }

@@ -8,7 +8,7 @@ use pelago_sim::{Plan, World, secs};
 
 /// Two datacenters, one of which is made as said.
 fn beside(seed: u64, zones: usize, servers: usize, clients: usize) -> World {
-    settled(
+    World::settled(
         Plan::new(seed)
             .datacenter("eu-west")
             .zones(zones)
@@ -18,19 +18,6 @@ fn beside(seed: u64, zones: usize, servers: usize, clients: usize) -> World {
             .zones(3)
             .servers(3),
     )
-}
-
-fn settled(plan: Plan) -> World {
-    let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
-    world.run_until("all digests agree", secs(5), World::digests_agree);
-    world.run_for(secs(3));
-    world
 }
 
 fn all_see(world: &mut World, viewers: &[&str], whom: &[&str], status: Status) -> bool {
@@ -132,7 +119,7 @@ fn neither_do_two_members_that_lost_each_other() {
 
 #[test]
 fn a_datacenter_cut_off_is_unreachable_and_lives_on() {
-    let mut world = settled(Plan::federation(4));
+    let mut world = World::settled(Plan::federation(4));
     world.cut_off("eu-west");
     world.run_until("out of reach", secs(20), |world| {
         world.reachability("us-east-s1", "eu-west") == Some(Reachability::Unreachable)
@@ -165,7 +152,7 @@ fn a_datacenter_cut_off_is_unreachable_and_lives_on() {
 
 #[test]
 fn a_cut_between_two_of_three_is_bridged_by_the_third() {
-    let mut world = settled(Plan::federation(5));
+    let mut world = World::settled(Plan::federation(5));
     world.cut_between("eu-west", "us-east");
     world.run_until("degraded", secs(20), |world| {
         world.reachability("us-east-s1", "eu-west") == Some(Reachability::Degraded)

@@ -6,19 +6,6 @@ use pelago_proto::{
 };
 use pelago_sim::{Plan, World, millis, secs};
 
-fn settled(plan: Plan) -> World {
-    let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
-    world.run_until("all digests agree", secs(5), World::digests_agree);
-    world.run_for(secs(3));
-    world
-}
-
 fn gone(world: &mut World, whom: &str) {
     world.run_until("it is removed everywhere", secs(1), |world| {
         world.everyone_sees(whom, Status::Removed)
@@ -35,7 +22,7 @@ fn stays_gone(world: &mut World, whom: &str) {
 /// An elected server: it loses its seat to another, and says nothing any more.
 #[test]
 fn a_removed_member_is_removed_everywhere_and_falls_silent() {
-    let mut world = settled(Plan::federation(1));
+    let mut world = World::settled(Plan::federation(1));
     let seat = world
         .elected("eu-west-c1", "eu-west")
         .pop_first()
@@ -75,7 +62,7 @@ fn a_removed_member_is_removed_everywhere_and_falls_silent() {
 
 #[test]
 fn neither_its_memory_nor_the_lack_of_one_brings_it_back() {
-    let mut world = settled(Plan::federation(2));
+    let mut world = World::settled(Plan::federation(2));
     world.remove("eu-west-c2", "eu-west-s1");
     gone(&mut world, "eu-west-c2");
     world.restart("eu-west-c2");
@@ -90,7 +77,7 @@ fn neither_its_memory_nor_the_lack_of_one_brings_it_back() {
 
 #[test]
 fn it_is_told_when_it_was_not_there() {
-    let mut world = settled(Plan::federation(3));
+    let mut world = World::settled(Plan::federation(3));
     world.kill("eu-west-s2");
     world.run_until("it is dead", secs(5), |world| {
         world.everyone_sees("eu-west-s2", Status::Dead)
@@ -107,7 +94,7 @@ fn it_is_told_when_it_was_not_there() {
 /// The other side knows nothing of it, and shows it alive with good reason; after the cut its word weighs nothing.
 #[test]
 fn the_other_side_of_a_cut_does_not_bring_it_back() {
-    let mut world = settled(
+    let mut world = World::settled(
         Plan::new(4)
             .datacenter("eu-west")
             .zones(3)
@@ -140,7 +127,7 @@ fn the_other_side_of_a_cut_does_not_bring_it_back() {
 
 #[test]
 fn a_second_process_with_its_key_is_removed_as_well() {
-    let mut world = settled(Plan::federation(5));
+    let mut world = World::settled(Plan::federation(5));
     world.remove("us-east-c1", "us-east-s1");
     gone(&mut world, "us-east-c1");
     let clone = world.start_clone("us-east-c1");
@@ -153,7 +140,7 @@ fn a_second_process_with_its_key_is_removed_as_well() {
 /// What everybody kept on disk is enough: nobody remembers anything else.
 #[test]
 fn a_datacenter_that_starts_again_as_a_whole_still_knows() {
-    let mut world = settled(
+    let mut world = World::settled(
         Plan::new(6)
             .datacenter("eu-west")
             .zones(3)
@@ -192,7 +179,7 @@ fn a_datacenter_that_starts_again_as_a_whole_still_knows() {
 /// A node that comes later takes nobody's word for somebody removed long before.
 #[test]
 fn newcomers_learn_it_with_the_roster() {
-    let mut world = settled(Plan::federation(7));
+    let mut world = World::settled(Plan::federation(7));
     world.kill("ap-south-s3");
     world.run_until("it is dead", secs(5), |world| {
         world.everyone_sees("ap-south-s3", Status::Dead)
@@ -216,7 +203,7 @@ fn newcomers_learn_it_with_the_roster() {
 
 #[test]
 fn any_server_anywhere_takes_it() {
-    let mut world = settled(Plan::federation(8));
+    let mut world = World::settled(Plan::federation(8));
     for (whom, teller) in [("eu-west-c1", "us-east-s1"), ("eu-west-c2", "ap-south-s3")] {
         world.remove(whom, teller);
         gone(&mut world, whom);
@@ -244,7 +231,7 @@ fn any_server_anywhere_takes_it() {
 
 #[test]
 fn losses_delay_it_and_nothing_else() {
-    let mut world = settled(Plan::federation(9));
+    let mut world = World::settled(Plan::federation(9));
     for name in world.everybody() {
         world.make_lossy(&name, 0.3);
     }
@@ -257,7 +244,7 @@ fn losses_delay_it_and_nothing_else() {
 /// Operators may say it twice, and the one that lasts longest holds for all.
 #[test]
 fn several_removals_of_one_member_become_one() {
-    let mut world = settled(Plan::federation(10));
+    let mut world = World::settled(Plan::federation(10));
     let early = world.sign_removal("eu-west-c1", "eu-west");
     world.run_for(millis(1_500));
     let late = world.sign_removal("eu-west-c1", "eu-west");

@@ -8,19 +8,6 @@ use pelago_proto::{
 };
 use pelago_sim::{Plan, World, millis, secs};
 
-fn settled(plan: Plan) -> World {
-    let mut world = plan.build();
-    world.start_all();
-    world.run_until(
-        "everybody sees everybody",
-        secs(10),
-        World::everyone_sees_alive,
-    );
-    world.run_until("all digests agree", secs(5), World::digests_agree);
-    world.run_for(secs(3));
-    world
-}
-
 fn all_names(world: &World) -> Vec<String> {
     let datacenters = ["eu-west", "us-east", "ap-south"];
     datacenters
@@ -47,7 +34,7 @@ fn gone(world: &mut World, whom: &str) -> bool {
 /// neither its place nor its seat.
 #[test]
 fn a_list_handed_to_any_client_reaches_everybody_within_a_second() {
-    let mut world = settled(Plan::federation(1));
+    let mut world = World::settled(Plan::federation(1));
     let seat = world
         .elected("eu-west-c1", "eu-west")
         .pop_first()
@@ -75,7 +62,7 @@ fn a_list_handed_to_any_client_reaches_everybody_within_a_second() {
 
 #[test]
 fn one_list_after_the_other_reaches_everybody_through_loss() {
-    let mut world = settled(Plan::federation(2));
+    let mut world = World::settled(Plan::federation(2));
     for name in all_names(&world) {
         world.make_lossy(&name, 0.05);
     }
@@ -94,7 +81,7 @@ fn one_list_after_the_other_reaches_everybody_through_loss() {
 
 #[test]
 fn whoever_was_cut_off_for_five_minutes_learns_of_it_after_healing() {
-    let mut world = settled(Plan::federation(3));
+    let mut world = World::settled(Plan::federation(3));
     let lone = ["eu-west-c2"];
     let names = all_names(&world);
     let others: Vec<String> = names.into_iter().filter(|name| name != lone[0]).collect();
@@ -111,7 +98,7 @@ fn whoever_was_cut_off_for_five_minutes_learns_of_it_after_healing() {
 /// A whole datacenter without any link to the others meanwhile.
 #[test]
 fn a_datacenter_that_was_cut_off_for_five_minutes_learns_of_it_after_healing() {
-    let mut world = settled(Plan::federation(4));
+    let mut world = World::settled(Plan::federation(4));
     let names = all_names(&world);
     let (home, abroad): (Vec<String>, Vec<String>) = names
         .into_iter()
@@ -129,7 +116,7 @@ fn a_datacenter_that_was_cut_off_for_five_minutes_learns_of_it_after_healing() {
 
 #[test]
 fn a_list_outlives_restarts_and_reaches_newcomers() {
-    let mut world = settled(Plan::federation(5));
+    let mut world = World::settled(Plan::federation(5));
     world.kill("eu-west-c1");
     let list = world.revoke("eu-west-s3", "eu-west-s1", 2);
     world.run_until("everybody holds it", secs(1), |world| {
@@ -162,7 +149,7 @@ fn a_list_outlives_restarts_and_reaches_newcomers() {
 /// It fits no datagram: word of it spreads, and everybody fetches it.
 #[test]
 fn a_list_of_sixty_kilobytes_reaches_everybody_over_streams() {
-    let mut world = settled(Plan::federation(6));
+    let mut world = World::settled(Plan::federation(6));
     let list = world.large_revocation("eu-west-s3", 2, 60 * 1024);
     assert!(list.len() > 60 * 1024);
     world.hand_in_list(&list, "us-east-c2").expect("taken");
@@ -177,7 +164,7 @@ fn a_list_of_sixty_kilobytes_reaches_everybody_over_streams() {
 
 #[test]
 fn forged_old_foreign_and_future_lists_are_refused() {
-    let mut world = settled(Plan::federation(7));
+    let mut world = World::settled(Plan::federation(7));
     let newer = world.revoke("eu-west-c1", "eu-west-s1", 3);
     world.run_for(secs(1));
     let older = world.revocation(&["eu-west-c2"], 2);
@@ -209,7 +196,7 @@ fn forged_old_foreign_and_future_lists_are_refused() {
 /// One entry in the root's list, and nobody of that datacenter is believed anywhere any more.
 #[test]
 fn the_roots_list_cuts_a_whole_datacenter_off() {
-    let mut world = settled(Plan::federation(8));
+    let mut world = World::settled(Plan::federation(8));
     world.revoke_datacenter("eu-west", "us-east-c2", 2);
     let abroad: Vec<String> = all_names(&world)
         .into_iter()
@@ -243,7 +230,7 @@ fn the_roots_list_cuts_a_whole_datacenter_off() {
 /// Whoever floods a node with forged and old lists is soon not listened to, and lists of others get through all the while.
 #[test]
 fn a_flood_of_forged_lists_costs_a_few_signatures_and_holds_nothing_up() {
-    let mut world = settled(Plan::federation(9));
+    let mut world = World::settled(Plan::federation(9));
     let old = world.revocation(&["eu-west-c1"], 1);
     let mut forged = world.revocation(&["eu-west-c1"], 9).to_vec();
     *forged.last_mut().expect("bytes") ^= 1;

@@ -399,7 +399,12 @@ impl Federation {
                 self.repair_done(datacenter, to, Gain::Nothing, now);
             }
             Purpose::Exchange(exchange) => {
-                self.repair_done(&exchange.datacenter, &exchange.to, exchange.unanswered(), now);
+                self.repair_done(
+                    &exchange.datacenter,
+                    &exchange.to,
+                    exchange.unanswered(),
+                    now,
+                );
             }
         }
     }

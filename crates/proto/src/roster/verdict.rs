@@ -4,12 +4,9 @@
 //! racks, each found it silent beyond its floor (or its ports closed). Whether a rack holds a living member depends on other
 //! verdicts; the least fixpoint starts with nobody dead and lets deaths only add up, so every order of arrival ends alike.
 
-use super::{Roster, entry::Entry};
-use crate::identity::{Label, NodeId};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use super::{Racks, Roster, Row, entry::Entry};
+use crate::identity::NodeId;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// Distinct accusers that a verdict needs among `present` members neither left nor removed.
 pub const fn k(present: usize) -> usize {
@@ -28,8 +25,6 @@ pub struct Rule {
     /// Distinct racks among them.
     pub racks: usize,
 }
-
-type Racks = BTreeMap<(Label, Label), usize>;
 
 impl Roster {
     /// Everybody dead by verdict: the least fixpoint.
@@ -55,9 +50,7 @@ impl Roster {
                 }
                 if self.is_convicted(entry, rule(present, &living, entry)) {
                     dead.insert(*id);
-                    if let Some(count) = living.to_mut().get_mut(&entry.rack()) {
-                        *count = count.saturating_sub(1);
-                    }
+                    count_out(&mut living, entry);
                 }
             }
             if dead.len() == before {
@@ -79,19 +72,19 @@ impl Roster {
 
     /// What a verdict about this member needs now.
     pub fn rule(&self, entry: &Entry) -> Rule {
-        let mut living = Racks::new();
-        for other in self.entries.rows().iter().filter(|e| {
-            use crate::view::Status::{Alive, Suspect, Unreachable};
-            matches!(e.status, Alive | Suspect | Unreachable)
-        }) {
-            *living.entry(other.rack()).or_default() += 1;
+        let mut living = Cow::Borrowed(&self.present);
+        // The dead are not among the living; one of them is counted in where the rule is that about itself.
+        let dead = self.dead.iter().filter(|id| *id != entry.id());
+        for other in dead.filter_map(|id| self.entries.get(id)) {
+            count_out(&mut living, other);
         }
-        if !matches!(entry.status, crate::view::Status::Dead) {
-            return rule(self.present(), &living, entry);
-        }
-        // The dead are not among the living: count it in, as the rule for it does.
-        *living.entry(entry.rack()).or_default() += 1;
         rule(self.present(), &living, entry)
+    }
+}
+
+fn count_out(living: &mut Cow<'_, Racks>, dead: &Entry) {
+    if let Some(count) = living.to_mut().get_mut(&dead.rack()) {
+        *count = count.saturating_sub(1);
     }
 }
 
