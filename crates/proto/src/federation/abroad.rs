@@ -42,13 +42,23 @@ impl Federation {
             && counting.all(|c| c.accuser.id == *accuser)
     }
 
+    /// Whether somebody found it lost in a life whose words are not here. Whoever said that cannot find it lost in this one, since of one
+    /// accuser the later incarnation holds.
+    fn is_accused_later(held: &Entry) -> bool {
+        let (current, floor) = (held.incarnation(), held.record().floor());
+        let mut charges = held.charges().iter();
+        charges.any(|c| c.accusation.incarnation > current && c.counts(floor))
+    }
+
     /// Last words that reached only other datacenters enter once they have stood there for a while: nobody can be told of them
     /// any more, and what nobody here accuses would stay alive abroad for ever.
     pub(super) fn has_stood_abroad(&mut self, claim: &Verified<Claim>, now: Time) -> bool {
         let (subject, incarnation) = (claim.subject(), claim.incarnation());
-        let status = self.own().roster.get(&subject).map(|entry| entry.status);
+        let entry = self.own().roster.get(&subject);
+        let status = entry.map(|entry| entry.status);
         // Nobody here asks whom we do not talk to whether it is still there.
         let lost = self.barred.contains(&subject)
+            || entry.is_some_and(Self::is_accused_later)
             || matches!(
                 status,
                 Some(Status::Unreachable | Status::Dead | Status::Left)

@@ -4,8 +4,8 @@
 //! is high the accuser is *doubted*: what it alone holds against a member is taken in every few seconds, not at once. Three
 //! things keep this from hurting detection:
 //!
-//! * Ignored are at most k − 1, those refuted most often, or any number out of one rack where a verdict takes a second one.
-//!   Every member has k + 2 observers, so a verdict does without them; and if more were refuted, it was the network that lied.
+//! * Ignored are at most k − 1, those refuted most often. Every member has k + 2 observers, so a verdict does without them;
+//!   and if more were refuted, it was the network that lied.
 //! * Whom somebody else accuses as well, they may accuse too.
 //! * It delays and never decides: what is held back stands at its author, comes again by comparing rosters, and gets in a few
 //!   seconds later, so that views end alike.
@@ -15,7 +15,6 @@ use crate::{
     claim::{Body, Claim},
     identity::{Incarnation, NodeId},
     roster::k,
-    table::Row,
     time::Time,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -71,16 +70,15 @@ impl Accusers {
         account.turn = now + TURN;
     }
 
-    fn doubts(&self, accuser: &NodeId, now: Time) -> bool {
-        self.0.get(accuser).is_some_and(|a| a.is_doubted(now))
-    }
-
-    /// The doubted, those refuted most often first.
-    fn doubted(&self, now: Time) -> Vec<NodeId> {
-        let accounts = self.0.iter().filter(|(_, a)| a.is_doubted(now));
-        let mut doubted: Vec<_> = accounts.map(|(id, a)| (a.refuted, *id)).collect();
-        doubted.sort_unstable_by(|one, other| other.cmp(one));
-        doubted.into_iter().map(|(_, id)| id).collect()
+    /// Whether this one is among the `most` that are to be ignored.
+    fn ignores(&self, accuser: &NodeId, most: usize, now: Time) -> bool {
+        let Some(account) = self.0.get(accuser).filter(|a| a.is_doubted(now)) else {
+            return false;
+        };
+        let worse = |(id, other): &(&NodeId, &Account)| {
+            other.is_doubted(now) && (other.refuted, *id) > (account.refuted, accuser)
+        };
+        self.0.iter().filter(worse).count() < most
     }
 
     /// Whether it is not this one's turn yet.
@@ -116,11 +114,9 @@ impl Federation {
         let Body::Accusation(accusation) = &claim.body else {
             return false;
         };
-        if !self.accusers.doubts(&claim.signer, now) {
-            return false;
-        }
-        let ignored = self.ignored(&accusation.accused, now);
-        if !ignored.contains(&claim.signer) {
+        let most = self.most_ignored();
+        let ignored = |accuser| self.accusers.ignores(accuser, most, now);
+        if !ignored(&claim.signer) {
             return false;
         }
         let charges = self.own().roster.get(&accusation.accused);
@@ -128,7 +124,7 @@ impl Federation {
         !charges.any(|charge| {
             charge.accusation.incarnation == accusation.incarnation
                 && charge.accuser.id != claim.signer
-                && !ignored.contains(&charge.accuser.id)
+                && !ignored(&charge.accuser.id)
         })
     }
 
@@ -139,9 +135,7 @@ impl Federation {
         from: Option<NodeId>,
         now: Time,
     ) -> bool {
-        from == Some(*accuser)
-            && self.accusers.doubts(accuser, now)
-            && self.ignored(&self.me.id, now).contains(accuser)
+        from == Some(*accuser) && self.accusers.ignores(accuser, self.most_ignored(), now)
     }
 
     /// Who accuses a member of our datacenter at which incarnation, if it takes more to make a verdict.
@@ -150,10 +144,7 @@ impl Federation {
             return Default::default();
         };
         let mut accusers: Vec<_> = entry.standing().map(|c| c.accuser.id).collect();
-        let mut racks = entry.standing().map(|c| (&c.accuser.zone, &c.accuser.rack));
-        let first = racks.next();
-        let of_one = racks.all(|rack| Some(rack) == first);
-        if accusers.len() > self.most_ignored() && !(of_one && self.takes_two_racks(subject)) {
+        if !accusers.is_empty() && accusers.len() > self.most_ignored() {
             accusers.clear();
         }
         (entry.incarnation(), accusers)
@@ -171,30 +162,6 @@ impl Federation {
                 self.accusers.refuted(*accuser, now);
             }
         }
-    }
-
-    /// Of the doubted k − 1; or all of one rack where those are more, if a verdict about this member takes a second rack: whoever else
-    /// accuses it vouches for them.
-    fn ignored(&self, accused: &NodeId, now: Time) -> Vec<NodeId> {
-        let mut doubted = self.accusers.doubted(now);
-        let mut racks = BTreeMap::<_, Vec<_>>::new();
-        for entry in doubted.iter().filter_map(|id| self.own().roster.get(id)) {
-            racks.entry(entry.rack()).or_default().push(*entry.id());
-        }
-        let most = self.most_ignored();
-        match racks.into_values().max_by_key(Vec::len) {
-            Some(near) if near.len() > most && self.takes_two_racks(accused) => near,
-            _ => {
-                doubted.truncate(most);
-                doubted
-            }
-        }
-    }
-
-    fn takes_two_racks(&self, accused: &NodeId) -> bool {
-        let roster = &self.own().roster;
-        let rule = roster.get(accused).map(|entry| roster.rule(entry));
-        rule.is_some_and(|rule| rule.racks > 1)
     }
 
     /// One fewer than a verdict takes.

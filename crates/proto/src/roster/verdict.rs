@@ -73,7 +73,7 @@ impl Roster {
     /// What a verdict about this member needs now.
     pub fn rule(&self, entry: &Entry) -> Rule {
         let mut living = Cow::Borrowed(&self.present);
-        // The dead are not among the living; one of them is counted in where the rule is that about itself.
+        // The dead do not count, except the one that this is about: the verdict looked at it alive.
         let dead = self.dead.iter().filter(|id| *id != entry.id());
         for other in dead.filter_map(|id| self.entries.get(id)) {
             count_out(&mut living, other);
