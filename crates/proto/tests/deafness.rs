@@ -182,30 +182,33 @@ fn one_that_falls_silent_alone_is_accused_at_its_floor() {
     loner.accuses_in_time(alone);
 }
 
-/// Two of six are cut off together: each goes on hearing the other. When the cut heals the last one is slow to answer.
-#[test]
-fn silence_counts_anew_once_half_of_the_others_are_reached_again() {
+/// Two of six are cut off together: each goes on hearing the other.
+fn cut_off_with_the_first() -> Loner {
     let mut loner = loner(3);
     let others = loner.others.clone();
     loner.goes_on(secs(5), &others);
     loner.goes_on(secs(3), &[FIRST]);
     assert_eq!(loner.beyond_the_floor(), [], "it is not quorate");
+    loner
+}
+
+/// When the cut heals the last one is slow to answer.
+#[test]
+fn silence_counts_anew_once_half_of_the_others_are_reached_again() {
+    let mut loner = cut_off_with_the_first();
     loner.refute();
     let back = loner.now;
+    let others = loner.others.clone();
     loner.goes_on(secs(8), &others[..4]);
     loner.counts_anew_from(back);
 }
 
-/// The same, and those who were cut off with the last one are taken out while it is slow.
+/// The cut does not heal: those on the other side but the last one are taken out.
 #[test]
 fn silence_counts_anew_once_the_lost_half_is_gone() {
-    let mut loner = loner(3);
-    let others = loner.others.clone();
-    loner.goes_on(secs(5), &others);
-    loner.goes_on(secs(3), &[FIRST]);
-    assert_eq!(loner.beyond_the_floor(), [], "it is not quorate");
+    let mut loner = cut_off_with_the_first();
     let gone = loner.now;
-    for id in &others[1..4] {
+    for id in &loner.others[1..4] {
         loner.pool.remove(id, gone);
     }
     loner.goes_on(secs(8), &[FIRST]);

@@ -82,6 +82,7 @@ impl Roster {
     }
 }
 
+/// Takes somebody dead out of the living of its rack.
 fn count_out(living: &mut Cow<'_, Racks>, dead: &Entry) {
     if let Some(count) = living.to_mut().get_mut(&dead.rack()) {
         *count = count.saturating_sub(1);
