@@ -7,7 +7,7 @@ use common::*;
 use pelago_proto::{
     claim::*,
     federation::*,
-    identity::Label,
+    identity::{Label, NodeId},
     time::Time,
     wire::{Ask, Bundle, Frame, HeadItem, Item, Reply},
 };
@@ -20,6 +20,7 @@ struct Pair {
     nodes: [Arc<Node>; 2],
     now: Time,
     pings_are_answered: bool,
+    silent: Vec<NodeId>,
     /// The other one answers with one member a time, however many are wanted, and takes 300 ms for it.
     answers_in_bites: bool,
     /// Others who answer questions for heads, as the other one does.
@@ -62,6 +63,7 @@ fn pair() -> Pair {
         nodes,
         now: NOW,
         pings_are_answered: false,
+        silent: Vec::new(),
         answers_in_bites: false,
         fellows: Vec::new(),
         heads_asked: 0,
@@ -114,10 +116,11 @@ impl Pair {
         }
     }
 
-    /// The other one answers questions; pings are answered by everybody, if by anybody.
+    /// The other one answers questions; pings are answered by everybody who is not silent, if by anybody.
     fn answer(&mut self) {
         while let Some(sent) = self.here.poll_transmit() {
             if self.pings_are_answered
+                && !self.silent.contains(&sent.to)
                 && let Ok(Frame::Ping { number, digest, .. }) = Frame::decode(&sent.payload)
             {
                 let ack = Frame::Ack {
@@ -203,6 +206,57 @@ fn nobody_is_told_what_it_knows_better() {
     assert_eq!(here, there);
     // What they lack goes along at once, what they know less of once their answer taught us nothing about it.
     assert_eq!(pair.exchanges, [(100 + 1, 10 + 1), (0, 30)]);
+}
+
+/// Whoever was removed adds the same to both set hashes whether its record is here or not; what it said of others does not.
+#[test]
+fn whose_accusations_cannot_be_verified_is_asked_for_even_if_it_was_removed() {
+    let mut pair = pair();
+    pair.pings_are_answered = true;
+    // What it answers would say that it holds what we do.
+    pair.silent = vec![pair.nodes[1].id()];
+    let lost = pair.realm.server(100, "a", "r3");
+    let accusers = [(101, "r1"), (102, "r2"), (103, "r3")];
+    let accusers = accusers.map(|(n, rack)| pair.realm.server(n, "a", rack));
+    let both = [&accusers[..2], &[Arc::clone(&lost)]].concat();
+    pair.known(&both, Some(1), Some(1));
+    pair.members(200..230, Some(1), Some(1)); // So many that a verdict takes all three.
+    pair.known(&accusers[2..], None, Some(1));
+    let mut held = bundle(&lost, &lost.record(at(1, 0)));
+    let charges = accusers
+        .iter()
+        .map(|node| node.accuse(lost.id(), at(1, 0), ms(5000)));
+    held.claims.extend(charges.map(|c| Arc::clone(c.bytes())));
+    let dc1 = label("dc1");
+    tell(&mut pair.there, &pair.nodes[0], &dc1, &[held], NOW);
+    let removal = pair.realm.operator(50).remove(accusers[2].id(), NOT_AFTER);
+    let removed = Bundle {
+        removal: Some(Item::with_leaf(&removal)),
+        ..Bundle::default()
+    };
+    for (to, from) in [
+        (&mut pair.here, &pair.nodes[1]),
+        (&mut pair.there, &pair.nodes[0]),
+    ] {
+        tell(to, from, &dc1, std::slice::from_ref(&removed), NOW);
+    }
+    pair.reconcile();
+    let wanted: Vec<_> = pair.exchanges.iter().map(|(want, _)| *want).collect();
+    assert_eq!(wanted, [2, 1], "at last the signer");
+    pair.reconcile();
+    let ask = Ask::Exchange {
+        datacenter: dc1,
+        want: vec![lost.id()],
+        give: vec![],
+    };
+    let from = pair.nodes[1].peer();
+    let reply = pair
+        .here
+        .handle_request(Tier::Lan, &from, &ask.encode(), pair.now);
+    let Ok(Reply::Given { bundles }) = Reply::decode(&reply) else {
+        panic!("no answer");
+    };
+    assert_eq!(bundles[0].claims.len(), 1 + 3, "its record, and all three");
 }
 
 #[test]

@@ -5,11 +5,12 @@ use super::{
     stream::{PAGE, PATIENCE, Purpose, WANTED, weight},
 };
 use crate::{
+    claim::{Body, Claim},
     identity::{Label, NodeId},
     pool::Gain,
     roster::{bits_for, bucket_of},
     time::Time,
-    wire::Ask,
+    wire::{Ask, Bundle},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,16 +32,36 @@ pub(super) struct Shown {
     pub(super) buckets: Vec<u32>,
 }
 
+/// Somebody whom a peer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Known otherwise there, with this hash.
+    Otherwise(NodeId, u64),
+    /// Signed an accusation that came from there. The set hash does not tell who lacks the record of somebody removed, and without it
+    /// nobody can verify what that member said of others.
+    Signer(NodeId),
+}
+
+impl Wanted {
+    fn id(&self) -> &NodeId {
+        match self {
+            Self::Otherwise(id, _) | Self::Signer(id) => id,
+        }
+    }
+}
+
 /// What a peer is asked for and told, in as many rounds as that takes.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) tier: Tier,
     pub(super) to: NodeId,
     pub(super) datacenter: Label,
-    /// What they have otherwise, and its hash there: still to be asked for.
-    ask: Vec<(NodeId, u64)>,
+    /// Still to be asked for.
+    ask: Vec<Wanted>,
     /// Asked for in this round.
-    asked: Vec<(NodeId, u64)>,
+    asked: Vec<Wanted>,
+    /// Signers of what came, asked for since nobody here knows them: each once.
+    signers: BTreeSet<NodeId>,
     /// What is still to be told.
     tell: Vec<NodeId>,
     /// A page was told since the last news: who teaches us nothing is not told everything.
@@ -104,7 +125,7 @@ impl Federation {
             .range(to..)
             .chain(theirs.range(..to))
             .filter(|(id, h)| **id != self.me.id && known.roster.hash_of(id) != **h)
-            .map(|(id, h)| (*id, *h))
+            .map(|(id, h)| Wanted::Otherwise(*id, *h))
             .take(AT_MOST)
             .collect();
         let tell = known.roster.hashes().filter(|(id, hash)| {
@@ -123,6 +144,7 @@ impl Federation {
             datacenter,
             ask,
             asked: Vec::new(),
+            signers: BTreeSet::new(),
             tell,
             told: false,
             gain: Gain::Nothing,
@@ -131,22 +153,32 @@ impl Federation {
         self.next_round(exchange, now);
     }
 
-    /// So many answers came, in the order of the questions, with news or without. What they have otherwise even now, they are told: we
-    /// know more. What they left out is asked for again.
+    /// Answers came, in the order of the questions, with news or without. What they have otherwise even now, they are told: we know
+    /// more. What they left out is asked for again, and so is who signed what cannot be verified.
     pub(super) fn exchanged(
         &mut self,
         mut exchange: Exchange,
-        answers: usize,
+        answers: &[Bundle],
         news: bool,
         now: Time,
     ) {
         let mut asked = std::mem::take(&mut exchange.asked);
-        let rest = asked.split_off(answers.min(asked.len()));
-        if answers > 0 {
+        let rest = asked.split_off(answers.len().min(asked.len()));
+        if !answers.is_empty() {
             exchange.ask.extend(rest);
         }
-        asked.retain(|(id, h)| self.differs(&exchange.datacenter, id, *h));
-        exchange.tell.extend(asked.iter().map(|(id, _)| *id));
+        for wanted in asked {
+            if let Wanted::Otherwise(id, _) = wanted
+                && self.lacks(&exchange.datacenter, &wanted)
+            {
+                exchange.tell.push(id);
+            }
+        }
+        for signer in self.strangers_who_accuse(&exchange.datacenter, answers) {
+            if exchange.signers.len() < AT_MOST && exchange.signers.insert(signer) {
+                exchange.ask.push(Wanted::Signer(signer));
+            }
+        }
         if news {
             exchange.gain = Gain::Learnt;
             exchange.told = false;
@@ -163,7 +195,7 @@ impl Federation {
         }
         exchange
             .ask
-            .retain(|(id, h)| self.differs(&datacenter, id, *h));
+            .retain(|wanted| self.lacks(&datacenter, wanted));
         let rest = exchange.ask.split_off(exchange.ask.len().min(WANTED));
         exchange.asked = std::mem::replace(&mut exchange.ask, rest);
         let mut give = Vec::new();
@@ -188,7 +220,7 @@ impl Federation {
         let unanswered = exchange.unanswered();
         let ask = Ask::Exchange {
             datacenter: datacenter.clone(),
-            want: exchange.asked.iter().map(|(id, _)| *id).collect(),
+            want: exchange.asked.iter().map(|w| *w.id()).collect(),
             give,
         };
         if !self.ask(
@@ -203,10 +235,28 @@ impl Federation {
         }
     }
 
-    /// Whether a member of ours, or one that we do not know, is known otherwise there.
-    fn differs(&self, datacenter: &Label, id: &NodeId, theirs: u64) -> bool {
+    /// Whether what is wanted is not here yet.
+    fn lacks(&self, datacenter: &Label, wanted: &Wanted) -> bool {
         let known = self.catalog.get(datacenter);
-        known.is_some_and(|known| known.roster.hash_of(id) != theirs)
+        known.is_some_and(|known| match wanted {
+            Wanted::Otherwise(id, theirs) => known.roster.hash_of(id) != *theirs,
+            Wanted::Signer(id) => known.roster.get(id).is_none(),
+        })
+    }
+
+    /// Who signed accusations in these answers without being known here.
+    fn strangers_who_accuse(&self, datacenter: &Label, answers: &[Bundle]) -> BTreeSet<NodeId> {
+        let Some(known) = self.catalog.get(datacenter) else {
+            return BTreeSet::new();
+        };
+        let claims = answers
+            .iter()
+            .flat_map(|bundle| bundle.claims.iter().skip(1));
+        let read = claims.filter_map(|claim| Claim::parse(claim).ok());
+        read.filter(|claim| matches!(claim.body, Body::Accusation(_)))
+            .map(|claim| claim.signer)
+            .filter(|signer| known.roster.get(signer).is_none())
+            .collect()
     }
 
     pub(super) fn repair_done(&mut self, datacenter: &Label, with: &NodeId, gain: Gain, now: Time) {

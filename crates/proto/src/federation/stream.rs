@@ -475,7 +475,7 @@ impl Federation {
             }
             (Purpose::Exchange(exchange), Reply::Given { bundles }) => {
                 let news = self.accept_bundles(&bundles, arrival(exchange.tier), now);
-                self.exchanged(exchange, bundles.len(), news, now);
+                self.exchanged(exchange, &bundles, news, now);
             }
             (Purpose::Heads, Reply::Heads { heads, held }) => {
                 self.compare_held(held, from, now);
