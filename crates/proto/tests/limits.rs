@@ -20,6 +20,7 @@ use pelago_proto::{
     sampler::Place,
     time::Time,
     trust::{Authority, Certified, Refusal, Trust},
+    view::EventKind,
     wire::{Ask, Bundle, Frame, HeadItem, Item, MAX_DATAGRAM, MAX_INTRODUCED, Reply},
 };
 use rand::{SeedableRng, rngs::ChaCha12Rng};
@@ -167,17 +168,17 @@ fn heads_that_one_peer_brings() {
 #[test]
 fn waiting_events() {
     let mut pair = pair();
-    // Two records of one incarnation make an event each time that the one not held comes in.
-    let held = pair.other.record(at(1, 0));
-    let others = (1..9).map(|health| pair.other.record_with(at(1, 0), |r| r.health = health));
-    let lesser = others.into_iter().find(|c| c.hash() < held.hash()).unwrap();
-    for n in 0..16_384 + 10 {
-        pair.hear(&lesser, true, NOW + ms(20 * n));
+    // It goes and comes back, over and over.
+    for n in 0..8_192 + 5 {
+        let now = NOW + ms(40 * n);
+        pair.hear(&pair.other.leave(at(1, 2 * n + 1)), false, now);
+        pair.hear(&pair.other.record(at(1, 2 * n + 2)), true, now);
     }
     assert_eq!(
         std::iter::from_fn(|| pair.federation.poll_event()).count(),
         16_384
     );
+    assert!(pair.dropped("event_queue") > 0, "what was lost is counted");
 }
 
 #[test]
@@ -248,6 +249,54 @@ fn what_a_signer_may_say_comes_back_at_its_rate() {
         pair.hear(&claim, false, NOW + secs(1));
     }
     assert_eq!(pair.dropped("signer_budget"), 151);
+}
+
+/// Fifty records a second for half a minute are told ten times, once a second, and at the end.
+#[test]
+fn events_of_one_member() {
+    let mut pair = pair();
+    let mut now = NOW;
+    let mut told = Vec::new();
+    let mut newest = at(1, 0);
+    for tenth in 0..350 {
+        now = now + ms(100);
+        for _ in 0..if tenth < 300 { 5 } else { 0 } {
+            newest.seq += 1;
+            let record = pair.other.record(newest);
+            pair.hear(&record, true, now);
+        }
+        pair.federation.handle_timeout(now);
+        let events = std::iter::from_fn(|| pair.federation.poll_event());
+        let updates = events.filter(|event| event.kind == EventKind::Updated);
+        told.extend(updates.map(|event| event.incarnation.unwrap()));
+    }
+    assert!((35..=45).contains(&told.len()), "{} times", told.len());
+    assert_eq!(
+        told[..10],
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|n| at(1, n))
+    );
+    assert_eq!(told.last(), Some(&newest), "the last one is always told");
+    assert!(count(&pair.federation, "events_merged", "") > 1_400);
+}
+
+/// Two processes with one key are seen again and again, and reported three times and then every ten seconds.
+#[test]
+fn reports_of_one_clone() {
+    let mut pair = pair();
+    let mut now = NOW;
+    let mut told = 0;
+    for seq in 1..=300 {
+        now = now + ms(100);
+        let one = pair.other.record(at(1, seq));
+        let two = pair.other.record_with(at(1, seq), |r| r.health = 7);
+        pair.hear(&one, true, now);
+        pair.hear(&two, true, now);
+        pair.federation.handle_timeout(now);
+        let events = std::iter::from_fn(|| pair.federation.poll_event());
+        told += events.filter(|e| e.kind == EventKind::Clone).count();
+    }
+    assert!((5..=7).contains(&told), "{told} times");
+    assert_eq!(count(&pair.federation, "clones_seen", ""), 300);
 }
 
 #[test]

@@ -332,41 +332,6 @@ fn a_death_is_not_undone_to_alive_by_a_newcomer() {
 }
 
 #[test]
-fn events_that_were_lost_are_counted() {
-    let (_, mut f, others) = victim();
-    let held = others[0].record(at(1, 0));
-    let lesser = (1..9)
-        .map(|h| others[0].record_with(at(1, 0), |r| r.health = h))
-        .find(|c| c.hash() < held.hash())
-        .unwrap();
-    let before: f64 = f
-        .counts()
-        .iter()
-        .filter(|c| c.name == "dropped")
-        .map(|c| c.value)
-        .sum();
-    for n in 0..16_500 {
-        let news = vec![Item {
-            claim: Arc::clone(lesser.bytes()),
-            leaf: Some(Arc::clone(&others[0].leaf)),
-        }];
-        f.handle_datagram(
-            Tier::Lan,
-            others[0].id(),
-            &Frame::News { news }.encode(),
-            NOW + ms(20 * n),
-        );
-    }
-    let after: f64 = f
-        .counts()
-        .iter()
-        .filter(|c| c.name == "dropped")
-        .map(|c| c.value)
-        .sum();
-    assert!(after > before);
-}
-
-#[test]
 fn a_clones_refused_address_does_not_bar_the_member_that_is_held() {
     let realm = Realm::new(DOMAIN);
     let me = realm.server(0, "a", "r1");

@@ -1,6 +1,6 @@
 //! What follows when a roster changed: the pools learn of it, and whoever listens is told.
 
-use super::{Federation, show::because};
+use super::{Federation, repeats::Matter, show::because};
 use crate::{
     claim::Card,
     identity::{Incarnation, Label, NodeId},
@@ -19,6 +19,9 @@ impl Federation {
         let entry = self.catalog.get(datacenter).and_then(|k| k.roster.get(&id));
         let Some(entry) = entry else { return };
         let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
+        if !self.may_report(Matter::Clone, datacenter, id, now) {
+            return;
+        }
         let detail = "two records of one incarnation: two processes use one key";
         self.event(
             now,
@@ -74,6 +77,7 @@ impl Federation {
         self.relays.remove(&id);
         self.head_relays.remove(&id);
         self.accusers.forget(&id);
+        self.repeats.forget(&id);
         self.barred.remove(&id);
         self.event(now, kind, datacenter, Some((id, name)), None, why.into());
         self.after_merge(datacenter, id, None, now);
@@ -179,6 +183,9 @@ impl Federation {
             return;
         }
         let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
+        if !self.may_report(Matter::Record, datacenter, id, now) {
+            return;
+        }
         self.event(
             now,
             kind,

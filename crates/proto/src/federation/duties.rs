@@ -132,6 +132,7 @@ impl Federation {
             self.duties.second = now + Duration::from_secs(1);
             self.heal(now);
             self.watch_reachability(now);
+            self.report_repeats(now);
             if self.is_server() {
                 // Ages moved on.
                 self.changed();

@@ -23,6 +23,7 @@ mod lists;
 mod own;
 mod reconcile;
 mod removal;
+mod repeats;
 mod show;
 mod stream;
 mod types;
@@ -58,6 +59,7 @@ use echo::Echoes;
 use join::Joining;
 use lists::Lists;
 use rand::{RngExt, SeedableRng, rngs::ChaCha12Rng};
+use repeats::Repeats;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
@@ -134,6 +136,7 @@ pub struct Federation {
     relays: BTreeMap<NodeId, Bucket>,
     head_relays: BTreeMap<NodeId, Bucket>,
     accusers: Accusers,
+    repeats: Repeats,
 
     // The two pools and the election between them.
     lan: Pool,
@@ -292,6 +295,7 @@ impl Federation {
             relays: BTreeMap::new(),
             head_relays: BTreeMap::new(),
             accusers: Accusers::default(),
+            repeats: Repeats::default(),
             lan,
             wan,
             election: Election::default(),

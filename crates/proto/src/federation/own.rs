@@ -1,6 +1,6 @@
 //! What this node says of itself: its record, its refutations, its goodbye, its accusations.
 
-use super::{Federation, Fresh, Settings, Tier};
+use super::{Federation, Fresh, Settings, Tier, repeats::Matter};
 use crate::{
     claim::{Accusation, Alive, Basis, Body, Claim, Leave, Record, Verified, Versions},
     contact::position,
@@ -317,15 +317,18 @@ impl Federation {
     fn answer_clone(&mut self, claim: &Claim, theirs: Incarnation, now: Time) {
         self.cloned = Some(self.seen_beside(claim, now));
         self.count("clones_seen");
-        let entry_name = self.me.name.clone();
-        self.event(
-            now,
-            EventKind::Clone,
-            &self.me.datacenter.clone(),
-            Some((self.me.id, entry_name)),
-            Some(theirs),
-            "another process uses this node's key; neither is shut down, both are barred from seats".into(),
-        );
+        let datacenter = self.me.datacenter.clone();
+        if self.may_report(Matter::Clone, &datacenter, self.me.id, now) {
+            let name = self.me.name.clone();
+            self.event(
+                now,
+                EventKind::Clone,
+                &datacenter,
+                Some((self.me.id, name)),
+                Some(theirs),
+                "another process uses this node's key; neither is shut down, both are barred from seats".into(),
+            );
+        }
         if self
             .last_answer_to_clone
             .is_some_and(|at| now.since(at) < CLONE_ANSWER)

@@ -354,6 +354,7 @@ impl Federation {
                 self.lists.doubted(),
                 super::budgets::MAX_BUDGETS,
             ),
+            ("reported", self.repeats.len(), super::repeats::MAX_REPORTED),
             (
                 "last_words",
                 self.last_words.len(),
@@ -480,6 +481,10 @@ const TALLIES: &[(&str, &str)] = &[
     (
         "clones_seen",
         "times that two processes with one key were seen",
+    ),
+    (
+        "events_merged",
+        "records and clones of a member reported with the next instead of at once",
     ),
     ("heads_verified", "roster heads verified"),
     (
