@@ -168,12 +168,7 @@ fn heads_that_one_peer_brings() {
 #[test]
 fn waiting_events() {
     let mut pair = pair();
-    // It goes and comes back, over and over.
-    for n in 0..8_192 + 5 {
-        let now = NOW + ms(40 * n);
-        pair.hear(&pair.other.leave(at(1, 2 * n + 1)), false, now);
-        pair.hear(&pair.other.record(at(1, 2 * n + 2)), true, now);
-    }
+    pair.populate(16_384 + 10);
     assert_eq!(
         std::iter::from_fn(|| pair.federation.poll_event()).count(),
         16_384
@@ -279,24 +274,82 @@ fn events_of_one_member() {
     assert!(count(&pair.federation, "events_merged", "") > 1_400);
 }
 
-/// Two processes with one key are seen again and again, and reported three times and then every ten seconds.
+/// Two processes with one key are seen again and again, and reported three times, then every ten seconds; the last time, too.
 #[test]
 fn reports_of_one_clone() {
     let mut pair = pair();
-    let mut now = NOW;
-    let mut told = 0;
-    for seq in 1..=300 {
-        now = now + ms(100);
-        let one = pair.other.record(at(1, seq));
-        let two = pair.other.record_with(at(1, seq), |r| r.health = 7);
-        pair.hear(&one, true, now);
-        pair.hear(&two, true, now);
+    let told = |pair: &mut Pair, tenths: std::ops::Range<u64>, seen: bool| {
+        let mut told = 0;
+        for tenth in tenths {
+            let now = NOW + ms(100 * tenth);
+            if seen {
+                let one = pair.other.record(at(1, tenth));
+                let two = pair.other.record_with(at(1, tenth), |r| r.health = 7);
+                pair.hear(&one, true, now);
+                pair.hear(&two, true, now);
+            }
+            pair.federation.handle_timeout(now);
+            let events = std::iter::from_fn(|| pair.federation.poll_event());
+            told += events.filter(|e| e.kind == EventKind::Clone).count();
+        }
+        told
+    };
+    assert_eq!(told(&mut pair, 1..50, true), 3);
+    assert_eq!(count(&pair.federation, "clones_seen", ""), 49);
+    assert_eq!(told(&mut pair, 50..90, false), 0);
+    assert_eq!(told(&mut pair, 90..120, false), 1, "what was owed");
+    assert_eq!(told(&mut pair, 120..450, false), 0);
+    assert_eq!(count(&pair.federation, "table_entries", "reported"), 0);
+}
+
+/// A seat is not lost among records, nor is whoever left in the end taken for somebody who is there.
+#[test]
+fn seats_and_goodbyes_among_many_words() {
+    let mut pair = pair();
+    for seq in 1..=20 {
+        pair.hear(&pair.other.record(at(1, seq)), true, NOW);
+    }
+    let seated = pair.other.record_with(at(1, 21), |r| r.seat = true);
+    pair.hear(&seated, true, NOW);
+    let kinds = |pair: &mut Pair, now| {
         pair.federation.handle_timeout(now);
         let events = std::iter::from_fn(|| pair.federation.poll_event());
-        told += events.filter(|e| e.kind == EventKind::Clone).count();
+        let of_it = events.filter(|e| e.member == Some(pair.other.id()));
+        of_it.map(|e| e.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&mut pair, NOW).last(), Some(&EventKind::Elected));
+    for seq in 22..=40 {
+        let seat = seq % 2 == 1;
+        let record = pair.other.record_with(at(1, seq), |r| r.seat = seat);
+        pair.hear(&record, true, NOW);
     }
-    assert!((5..=7).contains(&told), "{told} times");
-    assert_eq!(count(&pair.federation, "clones_seen", ""), 300);
+    kinds(&mut pair, NOW);
+    let later = kinds(&mut pair, NOW + secs(2));
+    assert!(later.contains(&EventKind::Resigned), "{later:?}");
+    for n in 0..10 {
+        pair.hear(&pair.other.leave(at(1, 41 + 2 * n)), false, NOW + secs(2));
+        let back = pair.other.record(at(1, 42 + 2 * n));
+        pair.hear(&back, true, NOW + secs(2));
+    }
+    pair.hear(&pair.other.leave(at(1, 61)), false, NOW + secs(2));
+    let at_once = kinds(&mut pair, NOW + secs(2));
+    let presence = |kind: &&EventKind| matches!(kind, EventKind::Left | EventKind::Alive);
+    assert_eq!(at_once.iter().filter(presence).count(), 10);
+    assert_eq!(kinds(&mut pair, NOW + secs(4)), [EventKind::Left]);
+    // Of somebody removed nothing is owed.
+    for n in 31..40 {
+        pair.hear(&pair.other.leave(at(1, 2 * n)), false, NOW + secs(4));
+        let back = pair.other.record(at(1, 2 * n + 1));
+        pair.hear(&back, true, NOW + secs(4));
+    }
+    let removal = pair.realm.operator(50).remove(pair.other.id(), NOT_AFTER);
+    let item = Item::with_leaf(&removal);
+    pair.federation
+        .hand_in_removal(&item, NOW + secs(4))
+        .unwrap();
+    let last = kinds(&mut pair, NOW + secs(4));
+    assert_eq!(last.last(), Some(&EventKind::Removed));
+    assert_eq!(kinds(&mut pair, NOW + secs(9)), []);
 }
 
 #[test]

@@ -183,7 +183,11 @@ impl Federation {
             return;
         }
         let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
-        if !self.may_report(Matter::Record, datacenter, id, now) {
+        let matter = match kind {
+            EventKind::Updated => Matter::Record,
+            _ => Matter::Seat,
+        };
+        if !self.may_report(matter, datacenter, id, now) {
             return;
         }
         self.event(
@@ -225,6 +229,11 @@ impl Federation {
             detail.push_str(&format!(", by {operator}{}", reason.unwrap_or_default()));
         }
         let (name, incarnation) = (entry.record().name.clone(), entry.incarnation());
+        let own_word = transition.to == Status::Left
+            || (transition.from, transition.to) == (Some(Status::Left), Status::Alive);
+        if own_word && !self.may_report(Matter::Presence, datacenter, transition.id, now) {
+            return;
+        }
         self.event(
             now,
             kind,

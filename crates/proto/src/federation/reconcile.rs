@@ -19,6 +19,8 @@ use std::{
 
 /// Members asked for in one reconciliation, and members told that the other lacks: the rest comes with the next one.
 const AT_MOST: usize = 1_024;
+/// Unknown signers asked for in one reconciliation.
+const SIGNERS: usize = 64;
 /// No new round after this long: with the comparison before and the last answer after it that is when a reconciliation counts as hanging.
 const LASTS: Duration = Duration::from_secs(4);
 
@@ -46,6 +48,13 @@ impl Wanted {
     fn id(&self) -> &NodeId {
         match self {
             Self::Otherwise(id, _) | Self::Signer(id) => id,
+        }
+    }
+
+    const fn otherwise(&self) -> Option<NodeId> {
+        match self {
+            Self::Otherwise(id, _) => Some(*id),
+            Self::Signer(_) => None,
         }
     }
 }
@@ -167,17 +176,20 @@ impl Federation {
         if !answers.is_empty() {
             exchange.ask.extend(rest);
         }
-        for wanted in asked {
-            if let Wanted::Otherwise(id, _) = wanted
-                && self.lacks(&exchange.datacenter, &wanted)
-            {
-                exchange.tell.push(id);
-            }
-        }
+        asked.retain(|wanted| self.lacks(&exchange.datacenter, wanted));
+        let known_for = exchange.signers.len();
         for signer in self.strangers_who_accuse(&exchange.datacenter, answers) {
-            if exchange.signers.len() < AT_MOST && exchange.signers.insert(signer) {
+            if exchange.signers.len() < SIGNERS && exchange.signers.insert(signer) {
                 exchange.ask.push(Wanted::Signer(signer));
             }
+        }
+        if exchange.signers.len() > known_for {
+            // Behind their signers, with whom the accusations come once more.
+            exchange.ask.extend(asked);
+        } else {
+            exchange
+                .tell
+                .extend(asked.iter().filter_map(|w| w.otherwise()));
         }
         if news {
             exchange.gain = Gain::Learnt;

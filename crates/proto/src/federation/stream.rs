@@ -187,7 +187,13 @@ impl Federation {
                 self.accept_bundles(&give, arrival, now);
                 let mut bundles = Vec::new();
                 let mut size = 0;
-                for id in want.iter().take(WANTED) {
+                let roster = self.catalog.get(&datacenter).map(|known| &known.roster);
+                // All are to forget together whom nobody compares any more.
+                let faded = |id: &&NodeId| {
+                    let entry = roster.and_then(|roster| roster.get(id));
+                    entry.is_some_and(|entry| entry.has_faded(now))
+                };
+                for id in want.iter().take(WANTED).filter(|id| !faded(id)) {
                     if let Some(bundle) = self.bundle(&datacenter, id, now) {
                         size += weight(&bundle);
                         bundles.push(bundle);

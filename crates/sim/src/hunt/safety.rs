@@ -5,6 +5,7 @@ use super::{truth::Truth, verdict, wire::Wire};
 use crate::{tap::Tap, world::World};
 use pelago_proto::{
     identity::{Incarnation, NodeId, Role},
+    roster::k,
     time::Time,
     trust::{Issuer, Trust},
     view::{Datacenter, Member, Reachability, Status, View},
@@ -270,7 +271,9 @@ impl Safety {
         let Some(whom) = world.ids.get(&member.id).copied() else {
             return Ok(());
         };
-        let harmless = self.truth.liars.contains(&whom) || self.truth.cloned.contains(&member.id);
+        let harmless = self.truth.liars.contains(&whom)
+            || self.truth.cloned.contains(&member.id)
+            || !self.bears_liars(world, datacenter);
         if first && !harmless && self.truth.in_peace(world, whom) {
             let detail = format!(
                 "{} holds {} dead at {}, which nothing happened to",
@@ -279,6 +282,16 @@ impl Safety {
             return broken(world, "I-12 nobody left in peace is held dead", detail);
         }
         Ok(())
+    }
+
+    /// Whether a verdict takes more accusers than lie in this datacenter: whoever knows only some of its members yet needs fewer.
+    fn bears_liars(&self, world: &World, datacenter: &Datacenter) -> bool {
+        let present = |m: &&Member| !matches!(m.status, Status::Left | Status::Removed);
+        let present = datacenter.members.iter().filter(present).count();
+        let here = |id: &NodeId| world.ids.get(id).copied();
+        let lie = |host: usize| self.truth.liars.contains(&host);
+        let liars = datacenter.members.iter().filter_map(|m| here(&m.id));
+        liars.filter(|host| lie(*host)).count() < k(present)
     }
 
     /// Whoever was shown goes on being shown: tombstones outlive every schedule. Liars may hide behind an address that nobody
